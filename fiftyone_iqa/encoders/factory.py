@@ -1,0 +1,144 @@
+"""Names to encoders."""
+
+from __future__ import annotations
+
+import logging
+
+from ..errors import IQAError
+from .base import PRECISIONS, Encoder, EncoderUnavailableError
+
+logger = logging.getLogger(__name__)
+
+DEFAULT = "ViT-B-32/openai"
+
+
+def get_encoder(
+    encoder=None, device: str | None = None, precision: str = "fp32"
+) -> Encoder:
+    """Returns an image-text encoder.
+
+    Args:
+        encoder (None): one of
+
+            -   ``"ViT-B-32"`` or ``"ViT-B-32/openai"``: an open_clip
+                architecture, with a pretrained tag (the default tag is
+                OpenAI's, else the architecture's first)
+            -   ``"ViT-B-32//path/to/checkpoint.pt"``: an architecture with
+                local weights
+            -   ``"/path/to/folder"`` with an ``open_clip_config.json``
+            -   ``"hf-hub:org/model"``
+            -   ``"lite"``, ``"lite:ridge"``, ``"lite:conse"``: the offline
+                encoder
+            -   ``"zoo:clip-vit-base32-torch"``: a FiftyOne zoo model that
+                embeds prompts, or such a model itself
+            -   an :class:`Encoder`, returned as it is
+            -   None: :func:`default_encoder_name`
+
+        device (None): ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; by
+            default a GPU where there is one
+        precision ("fp32"): ``"fp32"``, ``"bf16"`` or ``"fp16"``, of the
+            image tower
+
+    Returns:
+        an :class:`Encoder`
+
+    Raises:
+        EncoderUnavailableError: if its weights or packages are not to be had
+        IQAError: if the name, device or precision is unknown
+    """
+    if isinstance(encoder, Encoder):
+        return encoder
+
+    if precision not in PRECISIONS:
+        raise IQAError(
+            f"precision must be one of {', '.join(PRECISIONS)}; "
+            f"got {precision!r}"
+        )
+
+    device = resolve_device(device)
+    if encoder is None:
+        encoder, reason = default_encoder_name()
+        if encoder != DEFAULT:
+            return _fallback(encoder, reason, device, precision)
+
+    if not isinstance(encoder, str):
+        from .zoo import ZooEncoder
+
+        return ZooEncoder(encoder)
+
+    if encoder == "lite" or encoder.startswith("lite:"):
+        from .lite import DEFAULT_JOIN, LiteEncoder
+
+        _, _, join = encoder.partition(":")
+        return LiteEncoder(join or DEFAULT_JOIN, device, precision)
+
+    if encoder.startswith("zoo:"):
+        from .zoo import load_zoo_encoder
+
+        return load_zoo_encoder(encoder, device)
+
+    from .open_clip import OpenCLIPEncoder
+
+    return OpenCLIPEncoder(encoder, device, precision)
+
+
+def default_encoder_name() -> tuple[str, str]:
+    """Returns the encoder ``None`` stands for, and why, in a clause.
+
+    OpenAI's ViT-B-32 through open_clip where its weights are cached or can
+    be fetched, else ``"lite"``.
+    """
+    from .hub import cached_weights, hub_reachable
+
+    if cached_weights(*DEFAULT.split("/")):
+        return DEFAULT, "its weights are cached"
+    if hub_reachable():
+        return DEFAULT, "its weights can be fetched"
+    return "lite", (
+        f"the weights of {DEFAULT} are neither cached nor can be fetched"
+    )
+
+
+def resolve_device(device: str | None) -> str:
+    """Returns a device name that works here.
+
+    Args:
+        device (None): a torch device name; None takes CUDA, else MPS, else
+            the CPU
+
+    Raises:
+        IQAError: if there is no such device
+    """
+    import torch
+
+    if device is None:
+        if torch.cuda.is_available():
+            return "cuda"
+        if torch.backends.mps.is_available():
+            return "mps"
+        return "cpu"
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as e:
+        reason = str(e).splitlines()[0].split(". ")[0]
+        raise IQAError(
+            f"Device {device!r} cannot be used here ({reason}); leave "
+            "device=None to take what there is"
+        ) from None
+    return str(device)
+
+
+def _fallback(name, reason, device, precision):
+    encoder = get_encoder(name, device, precision)
+    logger.warning("Using encoder %s: %s. %s", name, reason, encoder.caveat)
+    return encoder
+
+
+__all__ = [
+    "DEFAULT",
+    "EncoderUnavailableError",
+    "default_encoder_name",
+    "get_encoder",
+    "resolve_device",
+]

@@ -1,0 +1,1 @@
+"""The scoring engine: a collection in, fields and a report out."""

@@ -1,0 +1,23 @@
+"""The App layer of fiftyone_iqa: operators, registered by FiftyOne.
+
+FiftyOne executes this file on every request, so it only imports and
+registers.
+"""
+
+try:
+    import fiftyone_iqa  # noqa: F401
+except ImportError:
+    # Downloaded as a plugin: the package lies beside this folder
+    import sys
+    from pathlib import Path
+
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from .compute_quality import ComputeQuality
+from .list_quality_metrics import ListQualityMetrics
+
+
+def register(plugin):
+    """Registers everything that fiftyone.yml lists."""
+    plugin.register(ComputeQuality)
+    plugin.register(ListQualityMetrics)
