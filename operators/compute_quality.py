@@ -116,6 +116,7 @@ class ComputeQuality(foo.Operator):
                 ctx, lambda progress: _compute(ctx, progress), "Scoring"
             )
         except Exception as e:
+            yield ctx.ops.set_progress(label="Scoring: stopped", progress=0)
             yield ctx.ops.notify(str(e), variant="error")
             raise
 
@@ -179,11 +180,18 @@ def _target_section(inputs, target):
     from fiftyone_iqa.scoring.source import open_source
 
     try:
-        open_source(target)
+        source = open_source(target)
     except IQAError as e:
         prop = inputs.view("unusable", types.Error(label=str(e)))
         prop.invalid = True
         return False
+
+    n = len(source.samples)
+    noun = "object" if source.samples._is_patches else "image"
+    inputs.view(
+        "target_size",
+        types.Notice(label=f"{n:,} {noun}{'s' * (n != 1)} will be scored"),
+    )
     return True
 
 
@@ -291,6 +299,7 @@ def _storage_section(inputs):
         "sidebar_group",
         default=True,
         label="Group the fields in the sidebar",
+        description="Shows when the dataset is opened the next time",
         view=types.SwitchView(),
     )
     inputs.bool(

@@ -5,10 +5,10 @@ from fiftyone.operators import types
 
 _COLUMNS = (
     ("name", "Metric"),
+    ("summary", "What it is"),
     ("fields", "Fields"),
     ("guidance", "Guidance"),
     ("direction", "Better is"),
-    ("range", "Range"),
     ("licence", "Licence"),
     ("paper", "Paper"),
 )
@@ -28,13 +28,6 @@ class ListQualityMetrics(foo.Operator):
             icon="fact_check",
             risk_level=types.RiskLevel.LOW,
             view_target=False,
-        )
-
-    def resolve_input(self, ctx):
-        """No input but a confirmation, as the result is the point."""
-        inputs = types.Object()
-        return types.Property(
-            inputs, view=types.PromptView(submit_button_label="List")
         )
 
     def execute(self, ctx):
@@ -61,12 +54,10 @@ def _row(spec):
     outputs = spec.outputs
     return {
         "name": spec.name,
+        "summary": spec.summary,
         "fields": ", ".join(spec.field_names().values()),
         "guidance": spec.guidance,
         "direction": ", ".join(dict.fromkeys(o.direction for o in outputs)),
-        "range": ", ".join(
-            dict.fromkeys(f"{o.range[0]:g} … {o.range[1]:g}" for o in outputs)
-        ),
         "licence": spec.licence,
         "paper": spec.paper,
     }

@@ -57,7 +57,7 @@ run_logged() {
     if [ "$SECONDS" -ge "$next" ]; then
       next=$((SECONDS + 20))
       last="$(grep -Eo '^ *(Collecting|Downloading|Building|Installing) [^ ]+' \
-        "$INSTALL_LOG" | tail -n 1)" || last=""
+        "$INSTALL_LOG" | tail -n 1 | cut -c 1-60)" || last=""
       case "$last" in *Installing*) last="Installing what was downloaded" ;; esac
       printf '    %4d s  %s\n' $((SECONDS - started)) "${last#"${last%%[! ]*}"}"
     fi
@@ -161,6 +161,7 @@ ensure_mongod() {
   [ -z "${FIFTYONE_DATABASE_URI:-}" ] || return 0
   mongod="$(mongod_path)"
   if [ ! -x "$mongod" ]; then
+    rm -f "$mongod"
     if found="$(command -v mongod)" && "$found" --version 2>/dev/null |
       grep -Eq '^db version v([6-9]|[1-9][0-9])\.'; then
       say "FiftyOne could not download its database; linking $found"

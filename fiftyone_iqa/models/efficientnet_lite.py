@@ -10,9 +10,9 @@ silently off by up to 3 logits.
 from __future__ import annotations
 
 import importlib
-from typing import NamedTuple
 
-from fiftyone_iqa.preprocessing import ResizeCrop
+from ..errors import IQAError
+from ..preprocessing import ResizeCrop
 
 MEAN, STD = 127.0, 128.0
 """Input is RGB, ``(x - MEAN) / STD`` of 0...255."""
@@ -61,7 +61,7 @@ def load_efficientnet_lite(variant="lite0"):
         a ``torch.nn.Module`` of timm in eval mode, on the CPU
 
     Raises:
-        ValueError: if there is no such variant
+        IQAError: if there is no such variant
         ModelUnavailableError: if timm or the package of the weights is not
             installed
     """
@@ -92,7 +92,7 @@ def efficientnet_lite_preprocessing(variant="lite0") -> ResizeCrop:
         picklable callable, ``(h, w, 3)`` to ``(3, s, s)`` uint8
 
     Raises:
-        ValueError: if there is no such variant
+        IQAError: if there is no such variant
     """
     crop = _CROPS[_checked(variant)]
     return ResizeCrop(crop=crop, resize=round(1.14 * crop))
@@ -155,7 +155,7 @@ def _weights_path(variant):
 
 def _checked(variant):
     if variant not in _CROPS:
-        raise ValueError(
+        raise IQAError(
             f"variant must be one of {tuple(_CROPS)}, not {variant!r}"
         )
     return variant

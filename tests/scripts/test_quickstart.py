@@ -95,7 +95,7 @@ def test_corrupted_dataset(name, photos, tmp_path):
     assert set(clean.values("source_id")) == {"coffee", "china"}
 
     original = read_image(clean.first().filepath).astype(float)
-    assert max(original.shape) == 512
+    assert max(original.shape) == images.LONG_SIDE
     assert Path(clean.first().filepath).is_relative_to(tmp_path / name)
     noisy = dataset.match({"corruption": "gaussian_noise"}).sort_by("severity")
     distances = [

@@ -1,0 +1,172 @@
+"""The real App in a headless browser: from operator browser to sidebar."""
+
+import os
+import re
+import socket
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+_TIMEOUT = 60_000
+# The App asks for fonts and news on the internet; without any that is noise
+_NETWORK = re.compile(r"Failed to load resource|net::ERR_|analytics")
+
+
+@pytest.fixture(scope="module")
+def plugin():
+    from fiftyone_iqa.plugin import install_plugin, uninstall_plugin
+
+    install_plugin(force=True)
+    yield
+    uninstall_plugin()
+
+
+@pytest.fixture
+def dataset(make_dataset, photographs, tmp_path):
+    """The photographs, and each of them blurred beyond recognition."""
+    import cv2
+    from PIL import Image
+
+    paths, labels = [], []
+    for label, image in photographs:
+        for kind, pixels in (
+            ("sharp", image),
+            ("blurred", cv2.GaussianBlur(image, (0, 0), 25)),
+        ):
+            path = tmp_path / f"{label}-{kind}.png"
+            Image.fromarray(pixels).save(path)
+            paths.append(str(path))
+            labels.append(label)
+    return make_dataset(paths=paths, labels=labels, persistent=True)
+
+
+@pytest.fixture
+def open_app(chromium_path, plugin, tmp_path):
+    """A function that opens a dataset in the App and returns the page.
+
+    Console errors that are not the network's fail the test.
+    """
+    import fiftyone as fo
+    from playwright.sync_api import sync_playwright
+
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+
+    errors = []
+    with sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            str(tmp_path / "profile"),
+            executable_path=chromium_path,
+            headless=True,
+            viewport={"width": 1440, "height": 900},
+            args=_ARGUMENTS,
+        )
+        page = context.new_page()
+        page.set_default_timeout(_TIMEOUT)
+        page.on(
+            "console",
+            lambda message: message.type == "error"
+            and not _NETWORK.search(message.text)
+            and errors.append(message.text),
+        )
+        page.on("pageerror", lambda error: errors.append(str(error)))
+
+        def open_(dataset):
+            fo.launch_app(dataset, remote=True, port=port)
+            page.goto(f"http://127.0.0.1:{port}/datasets/{dataset.name}")
+            page.get_by_test_id("fo-grid").or_(
+                page.locator("[data-cy=fo-grid]")
+            ).first.wait_for()
+            for name in ("Dismiss", "Disable"):
+                button = page.get_by_role("button", name=name)
+                if button.count():
+                    button.first.click()
+            return page
+
+        yield open_
+        keep_screenshot(page, "last")
+        context.close()
+    fo.close_app()
+    assert not errors
+
+
+def run_operator(page, label):
+    page.keyboard.press("`")
+    search = page.get_by_placeholder(re.compile("Search operations"))
+    search.fill(label)
+    page.get_by_text(label, exact=True).first.click()
+
+
+def keep_screenshot(page, name):
+    """Keeps a picture where FIFTYONE_IQA_SCREENSHOTS says, if it does."""
+    folder = os.environ.get("FIFTYONE_IQA_SCREENSHOTS")
+    if folder:
+        page.screenshot(path=str(Path(folder) / f"{name}.png"))
+
+
+def test_compute_quality_from_the_operator_browser(open_app, dataset):
+    page = open_app(dataset)
+    run_operator(page, "Compute image quality")
+    page.get_by_text("20 images will be scored").wait_for()
+    keep_screenshot(page, "compute-quality-form")
+
+    # Choose the label set and one more metric
+    page.get_by_text("Automatic", exact=True).click()
+    page.get_by_role("option", name=re.compile("^ground_truth")).click()
+    page.get_by_role("button", name="Execute", exact=True).click()
+
+    page.get_by_text(re.compile("20 of 20 scored")).wait_for()
+    dataset.reload()
+    assert dataset.count("zsclip_ql") == 20
+    assert dataset.count("tv") == 20
+
+    page.get_by_role("button", name="Done", exact=True).click()
+
+    # The sidebar filters by the new fields, between their bounds
+    page.locator("[data-cy=sidebar-field-arrow-enabled-zsclip_ql]").click()
+    low, high = dataset.bounds("zsclip_ql")
+    slider = page.locator("[data-cy=sidebar-entry-draggable-zsclip_ql]")
+    slider.get_by_text(f"{low:.3f}"[:-1]).first.wait_for()
+    slider.get_by_text(f"{high:.3f}"[:-1]).first.wait_for()
+
+    # The group shows when the dataset is opened again
+    page.reload()
+    page.get_by_text(re.compile("^image quality$", re.I)).first.wait_for()
+    page.locator("[data-cy=checkbox-zsclip_ql]").click()
+    page.locator("[data-cy=checkbox-tv]").click()
+    page.locator("[data-cy=sidebar-field-arrow-enabled-zsclip_ql]").click()
+    slider.get_by_text(f"{low:.3f}"[:-1]).first.wait_for()
+    page.wait_for_timeout(1500)
+    keep_screenshot(page, "compute-quality-sidebar")
+
+
+def test_an_error_is_said_in_the_app(open_app, dataset):
+    import fiftyone as fo
+
+    dataset.add_sample_field("tv", fo.FloatField)
+    page = open_app(dataset)
+    run_operator(page, "Compute image quality")
+    page.get_by_text("20 images will be scored").wait_for()
+    page.get_by_role("button", name="Execute", exact=True).click()
+    page.get_by_text(re.compile("was not written by metric 'tv'")).first.wait_for()
+    dataset.reload()
+    assert not dataset.has_field("zsclip_ql")
+    keep_screenshot(page, "compute-quality-error")
+
+
+def test_the_metrics_are_listed(open_app, dataset):
+    page = open_app(dataset)
+    run_operator(page, "List image quality metrics")
+    page.get_by_text("by-configuration").first.wait_for()
+    keep_screenshot(page, "list-quality-metrics")
