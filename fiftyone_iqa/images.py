@@ -87,9 +87,7 @@ def crop(image: np.ndarray, box) -> np.ndarray:
         ImageReadError: if no pixel lies inside the box
     """
     height, width = image.shape[:2]
-    edges = np.array(
-        [box[0] * width, box[1] * height, 0, 0], dtype=float
-    )
+    edges = np.array([box[0] * width, box[1] * height, 0, 0], dtype=float)
     edges[2:] = edges[0] + box[2] * width, edges[1] + box[3] * height
     if not np.isfinite(edges).all():
         raise ImageReadError("the bounding box is not finite")

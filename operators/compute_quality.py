@@ -83,7 +83,11 @@ class ComputeQuality(foo.Operator):
         return self._execute_live(ctx)
 
     def __call__(
-        self, sample_collection, delegate=False, delegation_target=None, **kwargs
+        self,
+        sample_collection,
+        delegate=False,
+        delegation_target=None,
+        **kwargs,
     ):
         """Scores a collection from Python.
 
@@ -210,7 +214,7 @@ def _metrics_section(ctx, inputs):
     inputs.list(
         "metrics",
         types.String(),
-        required=True,
+        # Not required: FiftyOne applies no defaults to calls from Python
         default=default,
         label="Metrics",
         description="Every image is read once, however many you choose",
@@ -245,7 +249,6 @@ def _labels_section(ctx, inputs):
     inputs.enum(
         "class_source",
         choices.values(),
-        required=True,
         default=_AUTO,
         label="Label set",
         description="ZSCLIP-IQA asks which of these classes an image shows; "

@@ -28,10 +28,11 @@ from quickstart_images import (
 import fiftyone_iqa as fiqa
 from fiftyone_iqa.encoders import (
     EncoderUnavailableError,
-    default_encoder_name,
+    default_encoder,
     get_encoder,
 )
 from fiftyone_iqa.errors import IQAError
+from fiftyone_iqa.sidebar import show_in_sidebar
 
 DEFAULT_NAME = "fiftyone-iqa-quickstart"
 WORKSPACE = "iqa"
@@ -140,18 +141,11 @@ def arrange_app(dataset: fo.Dataset, scores: list[str]) -> fo.Space:
     """
     schema = dataset.get_field_schema()
     condition = [f for f in ("corruption", "severity") if f in schema]
-    ours = {"image quality": scores, "condition": condition}
-    groups = fo.DatasetAppConfig.default_sidebar_groups(dataset)
-    for group in groups:
-        taken = [*scores, *condition]
-        group.paths = [path for path in group.paths if path not in taken]
-        group.expanded = group.name in ("tags", "labels")
-    groups[1:1] = [
-        fo.SidebarGroupDocument(name=name, paths=paths, expanded=True)
-        for name, paths in ours.items()
-        if paths
-    ]
-    dataset.app_config.sidebar_groups = groups
+    if condition:
+        show_in_sidebar(dataset, condition, "condition")
+    show_in_sidebar(dataset, scores)
+    for group in dataset.app_config.sidebar_groups:
+        group.expanded = group.name not in ("metadata", "primitives", "other")
     dataset.app_config.active_fields = fo.ActiveFields(
         paths=["zsclip_ql", *condition]
     )
@@ -243,9 +237,10 @@ def run(args: argparse.Namespace) -> tuple[fo.Dataset, fo.Space]:
     """Makes, scores, prints and arranges the dataset."""
     check_name(args.name)
     classes = args.classes or "ground_truth"
-    name, reason = args.encoder, "--encoder asks for it"
-    if name is None:
-        name, reason = default_encoder_name()
+    if args.encoder:
+        encoder, reason = get_encoder(args.encoder), "--encoder asks for it"
+    else:
+        encoder, reason = default_encoder()
 
     if args.images:
         sources = folder_images(args.images, labelled=not args.classes)
@@ -253,7 +248,6 @@ def run(args: argparse.Namespace) -> tuple[fo.Dataset, fo.Space]:
     else:
         dataset = corrupted_dataset(args.name, choose_images())
 
-    encoder = get_encoder(name)
     report = fiqa.compute_quality(
         dataset, metrics=METRICS, classes=classes, encoder=encoder
     )

@@ -138,8 +138,14 @@ def folder_images(root: Path, labelled: bool) -> list[Source]:
     if not root.is_dir():
         raise IQAError(f"There is no folder {root}")
 
-    sources = []
+    sources, seen = [], set()
     for folder, children, names in os.walk(root, followlinks=True):
+        # A link may lead back to where it came from
+        real = os.path.realpath(folder)
+        if real in seen:
+            children.clear()
+            continue
+        seen.add(real)
         children[:] = sorted(c for c in children if not c.startswith("."))
         inside = Path(folder).relative_to(root).parts
         for name in sorted(names):

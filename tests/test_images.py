@@ -95,9 +95,7 @@ def test_cmyk_becomes_rgb(tmp_path):
 
 def test_an_animation_is_its_first_frame(tmp_path):
     frames = [Image.new("RGB", (5, 5), c) for c in ("red", "blue")]
-    frames[0].save(
-        tmp_path / "a.gif", save_all=True, append_images=frames[1:]
-    )
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     assert (read_image(tmp_path / "a.gif")[0, 0] == (255, 0, 0)).all()
 
 

@@ -96,9 +96,7 @@ def test_detection_labels_and_strings(make_dataset):
     dataset = make_dataset(2)
     for sample, label in zip(dataset, ("car", "bus")):
         sample["boxes"] = fo.Detections(
-            detections=[
-                fo.Detection(label=label, bounding_box=[0, 0, 1, 1])
-            ]
+            detections=[fo.Detection(label=label, bounding_box=[0, 0, 1, 1])]
         )
         sample["kind"] = label
         sample.save()

@@ -1,13 +1,13 @@
 """Image-text encoders: one small interface, three implementations."""
 
 from .base import Encoder, EncoderUnavailableError
-from .factory import default_encoder_name, get_encoder
+from .factory import default_encoder, get_encoder
 from .hub import hub_reachable
 
 __all__ = [
     "Encoder",
     "EncoderUnavailableError",
-    "default_encoder_name",
+    "default_encoder",
     "get_encoder",
     "hub_reachable",
 ]

@@ -32,7 +32,8 @@ def get_encoder(
             -   ``"zoo:clip-vit-base32-torch"``: a FiftyOne zoo model that
                 embeds prompts, or such a model itself
             -   an :class:`Encoder`, returned as it is
-            -   None: :func:`default_encoder_name`
+            -   None: :func:`default_encoder`, with a warning if that is not
+                CLIP
 
         device (None): ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; by
             default a GPU where there is one
@@ -57,9 +58,15 @@ def get_encoder(
 
     device = resolve_device(device)
     if encoder is None:
-        encoder, reason = default_encoder_name()
-        if encoder != DEFAULT:
-            return _fallback(encoder, reason, device, precision)
+        encoder, reason = default_encoder(device, precision)
+        if encoder.caveat:
+            logger.warning(
+                "Using encoder %s: %s. %s",
+                encoder.name,
+                reason,
+                encoder.caveat,
+            )
+        return encoder
 
     if not isinstance(encoder, str):
         from .zoo import ZooEncoder
@@ -82,21 +89,33 @@ def get_encoder(
     return OpenCLIPEncoder(encoder, device, precision)
 
 
-def default_encoder_name() -> tuple[str, str]:
-    """Returns the encoder ``None`` stands for, and why, in a clause.
+def default_encoder(
+    device: str | None = None, precision: str = "fp32"
+) -> tuple[Encoder, str]:
+    """Returns the encoder that ``None`` stands for, and why, in a clause.
 
     OpenAI's ViT-B-32 through open_clip where its weights are cached or can
     be fetched, else ``"lite"``.
-    """
-    from .hub import cached_weights, hub_reachable
 
-    if cached_weights(*DEFAULT.split("/")):
-        return DEFAULT, "its weights are cached"
-    if hub_reachable():
-        return DEFAULT, "its weights can be fetched"
-    return "lite", (
-        f"the weights of {DEFAULT} are neither cached nor can be fetched"
-    )
+    Args:
+        device (None): see :func:`get_encoder`
+        precision ("fp32"): see :func:`get_encoder`
+
+    Raises:
+        EncoderUnavailableError: if ``lite``'s packages are missing too
+    """
+    from .hub import cached_weights
+
+    cached = cached_weights(*DEFAULT.split("/"))
+    try:
+        encoder = get_encoder(DEFAULT, device, precision)
+    except EncoderUnavailableError:
+        reason = (
+            f"the weights of {DEFAULT} are neither cached nor can be fetched"
+        )
+        return get_encoder("lite", device, precision), reason
+
+    return encoder, "its weights are cached" if cached else "it was fetched"
 
 
 def resolve_device(device: str | None) -> str:
@@ -129,16 +148,10 @@ def resolve_device(device: str | None) -> str:
     return str(device)
 
 
-def _fallback(name, reason, device, precision):
-    encoder = get_encoder(name, device, precision)
-    logger.warning("Using encoder %s: %s. %s", name, reason, encoder.caveat)
-    return encoder
-
-
 __all__ = [
     "DEFAULT",
     "EncoderUnavailableError",
-    "default_encoder_name",
+    "default_encoder",
     "get_encoder",
     "resolve_device",
 ]

@@ -103,7 +103,5 @@ class ZooEncoder(Encoder):
 
     def _weights_digest(self):
         if self._network is None:
-            raise IQAError(
-                f"{self.name} exposes no weights to identify it by"
-            )
+            raise IQAError(f"{self.name} exposes no weights to identify it by")
         return digest_of_arrays(self._network.state_dict().items())

@@ -1,8 +1,20 @@
 """Quality metrics and their registry."""
 
-from . import zsclip  # noqa: F401  (the order is the order of every list)
-from . import tv  # noqa: F401, I001
-from . import pixels  # noqa: F401
+# Importing registers; the order is the order of every list of metrics
+# isort: off
+from . import zsclip
+from . import tv
+from . import pixels
+
+# isort: on
 from .registry import MetricSpec, get_metric, list_metrics, register
 
-__all__ = ["MetricSpec", "get_metric", "list_metrics", "register"]
+__all__ = [
+    "MetricSpec",
+    "get_metric",
+    "list_metrics",
+    "pixels",
+    "register",
+    "tv",
+    "zsclip",
+]

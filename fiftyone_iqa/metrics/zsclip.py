@@ -251,7 +251,9 @@ def _checked_templates(templates):
     if isinstance(templates, str):
         templates = [templates]
     templates = list(templates)
-    bad = [t for t in templates if not isinstance(t, str) or t.count("{}") != 1]
+    bad = [
+        t for t in templates if not isinstance(t, str) or t.count("{}") != 1
+    ]
     if bad or not templates:
         raise IQAError(
             "templates must be strings with one '{}' for the class name, "

@@ -1,1 +1,1 @@
-
+"""Task models: trained classifiers whose correctness is explained."""

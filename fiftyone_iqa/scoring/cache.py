@@ -106,7 +106,9 @@ class EmbeddingCache:
             for key, *row in self._connection.execute(query, part):
                 found[key] = row
 
-        return [self._fresh(source, found.get(source.key)) for source in sources]
+        return [
+            self._fresh(source, found.get(source.key)) for source in sources
+        ]
 
     def put(self, sources, vectors) -> None:
         """Stores embeddings.

@@ -125,7 +125,9 @@ def _versions():
 def _checked_names(names):
     names = [names] if isinstance(names, str) else list(names)
     if not names:
-        raise IQAError("metrics is empty; fiftyone_iqa.list_metrics() lists them")
+        raise IQAError(
+            "metrics is empty; fiftyone_iqa.list_metrics() lists them"
+        )
     return list(dict.fromkeys(names))
 
 

@@ -192,10 +192,7 @@ class Pipeline:
 
     def _score(self, batch):
         return self._score_inputs(
-            [
-                (self._by_index[r.job.index], r.inputs, r.errors)
-                for r in batch
-            ]
+            [(self._by_index[r.job.index], r.inputs, r.errors) for r in batch]
         )
 
     def _score_inputs(self, batch):
@@ -208,7 +205,7 @@ class Pipeline:
 
     def _score_metric(self, key, scorer, batch, outcomes, computed):
         rows, features, to_compute = [], {}, []
-        for row, (item, inputs, errors) in enumerate(batch):
+        for row, (item, _, errors) in enumerate(batch):
             if key not in item.needs:
                 continue
             vector = self._vectors.pop((item.index, key), None)

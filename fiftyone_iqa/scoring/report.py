@@ -129,10 +129,11 @@ class QualityReport:
 
     def __str__(self):
         encoder = f", encoder {self.encoder}" if self.encoder else ""
+        rate = self.images_per_second
         lines = [
             f"{self.n:,} images in {self.seconds.get('total', 0.0):.1f} s "
-            f"({self.images_per_second:.1f} images/s) on {self.device}"
-            f"{encoder}"
+            + (f"({rate:.1f} images/s) " if rate else "")
+            + f"on {self.device}{encoder}"
         ]
         width = max(len(m.metric) for m in self.metrics)
         for m in self.metrics:

@@ -108,7 +108,9 @@ class Request:
         return np.stack(rows)
 
     def _load(self, encoder):
-        key = encoder if isinstance(encoder, (str, type(None))) else id(encoder)
+        key = (
+            encoder if isinstance(encoder, (str, type(None))) else id(encoder)
+        )
         if key not in self._loaded:
             self._loaded[key] = get_encoder(encoder, self.device)
         return self._loaded[key]

@@ -54,9 +54,7 @@ def open_source(samples) -> SampleSource:
             "samples.to_frames(sample_frames=True)"
         )
     if not samples:
-        raise IQAError(
-            f"{_name(samples)} is empty: there is nothing to score"
-        )
+        raise IQAError(f"{_name(samples)} is empty: there is nothing to score")
     if samples.media_type != fom.IMAGE:
         raise IQAError(
             f"{_name(samples)} holds {samples.media_type} samples; quality "

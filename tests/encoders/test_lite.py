@@ -183,7 +183,7 @@ def test_conse_against_its_definition(without_cats, rows_without_cats, batch):
     )
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(
-        without_cats["conse"].encode_images(batch), expected, atol=1e-4
+        without_cats["conse"].encode_images(batch), expected, atol=1e-5
     )
 
 
@@ -203,7 +203,7 @@ def test_ridge_against_its_definition(without_cats, rows_without_cats, batch):
     expected = fit.predict(without_cats["conse"].encode_texts(text))
     expected /= np.linalg.norm(expected)
     np.testing.assert_allclose(
-        without_cats["ridge"].encode_texts(text), expected, atol=1e-4
+        without_cats["ridge"].encode_texts(text), expected, atol=1e-5
     )
 
     pooled /= np.linalg.norm(pooled, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""The open_clip path, for real, with a small architecture at random weights."""
+"""The open_clip path with a small architecture at random, seeded weights."""
 
 import json
 

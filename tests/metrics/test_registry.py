@@ -11,7 +11,9 @@ from fiftyone_iqa.metrics.registry import register
 
 SPECS = list_metrics()
 PIXEL_METRICS = [
-    spec.name for spec in SPECS if isinstance(get_metric(spec.name), PixelMetric)
+    spec.name
+    for spec in SPECS
+    if isinstance(get_metric(spec.name), PixelMetric)
 ]
 
 

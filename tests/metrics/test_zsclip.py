@@ -112,9 +112,7 @@ def test_templates_are_averaged_then_renormalised():
         ["cat", "dog"],
         ["a {}", "b {}"],
     )
-    np.testing.assert_allclose(
-        rows, [[0.5**0.5, 0.5**0.5], [1, 0]], atol=1e-7
-    )
+    np.testing.assert_allclose(rows, [[0.5**0.5, 0.5**0.5], [1, 0]], atol=1e-7)
 
 
 def test_entropy_has_a_direction_only_near_the_encoders_scale():

@@ -39,9 +39,7 @@ def test_a_new_label_set_needs_no_decoding(labelled, encoder_names):
 
 
 def test_pixel_metrics_still_decode(labelled, encoder_names):
-    fiqa.compute_quality(
-        labelled, metrics="zsclip", encoder=encoder_names[0]
-    )
+    fiqa.compute_quality(labelled, metrics="zsclip", encoder=encoder_names[0])
     report = fiqa.compute_quality(
         labelled,
         metrics=("zsclip", "tv"),
@@ -53,9 +51,7 @@ def test_pixel_metrics_still_decode(labelled, encoder_names):
 
 
 def test_a_changed_file_is_embedded_again(labelled, encoder_names):
-    fiqa.compute_quality(
-        labelled, metrics="zsclip", encoder=encoder_names[0]
-    )
+    fiqa.compute_quality(labelled, metrics="zsclip", encoder=encoder_names[0])
     path = labelled.values("filepath")[3]
     Image.fromarray(np.zeros((40, 56, 3), dtype=np.uint8)).save(path)
     report = fiqa.compute_quality(
@@ -80,9 +76,7 @@ def test_size_is_reported_and_one_call_clears(
     labelled, encoder_names, own_cache
 ):
     assert fiqa.cache_info()["n_embeddings"] == 0
-    fiqa.compute_quality(
-        labelled, metrics="zsclip", encoder=encoder_names[0]
-    )
+    fiqa.compute_quality(labelled, metrics="zsclip", encoder=encoder_names[0])
     info = fiqa.cache_info()
     assert info["path"] == str(own_cache)
     assert info["n_embeddings"] == 12 + 2, "images and class prompts"

@@ -117,12 +117,8 @@ def groups(write_images):
         group = fo.Group()
         dataset.add_samples(
             [
-                fo.Sample(
-                    filepath=next(paths), group=group.element("left")
-                ),
-                fo.Sample(
-                    filepath=next(paths), group=group.element("right")
-                ),
+                fo.Sample(filepath=next(paths), group=group.element("left")),
+                fo.Sample(filepath=next(paths), group=group.element("right")),
                 fo.Sample(filepath="a.pcd", group=group.element("cloud")),
             ]
         )

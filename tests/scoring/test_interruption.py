@@ -41,8 +41,10 @@ def start(dataset, tiny_weights, prefix):
     config = tiny_weights[0].parent / "iqa-engine.json"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.Popen(
-        [sys.executable, "-c", _SCRIPT, dataset.name, str(config)]
-        + [str(tiny_weights[0]), prefix],
+        [
+            *(sys.executable, "-c", _SCRIPT),
+            *(dataset.name, str(config), str(tiny_weights[0]), prefix),
+        ],
         env=env,
     )
 
