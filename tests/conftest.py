@@ -14,6 +14,7 @@ import atexit
 import contextlib
 import importlib.abc
 import importlib.util
+import json
 import os
 import shutil
 import signal
@@ -326,6 +327,53 @@ def photographs():
 
     assert len(photos) >= 5, "the packages no longer ship their photographs"
     return photos
+
+
+# A small, real CLIP ---------------------------------------------------------
+
+TINY_CLIP = {
+    "embed_dim": 32,
+    "vision_cfg": {
+        "image_size": 64,
+        "layers": 2,
+        "width": 64,
+        "head_width": 32,
+        "patch_size": 16,
+    },
+    "text_cfg": {
+        "context_length": 77,
+        "vocab_size": 49408,
+        "width": 32,
+        "heads": 2,
+        "layers": 2,
+    },
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory):
+    """Registers the open_clip architecture ``iqa-tiny``.
+
+    Returns the folder with its configuration, ``iqa-tiny.json``, and seeded
+    random weights, ``0.pt`` and ``1.pt``.
+    """
+    import open_clip
+    import torch
+
+    folder = tmp_path_factory.mktemp("tiny-clip")
+    (folder / "iqa-tiny.json").write_text(json.dumps(TINY_CLIP))
+    open_clip.add_model_config(folder / "iqa-tiny.json")
+    for seed in range(2):
+        torch.manual_seed(seed)
+        model = open_clip.create_model("iqa-tiny")
+        torch.save(model.state_dict(), folder / f"{seed}.pt")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def encoder_names(tiny_clip):
+    """Two values for ``encoder=``: one architecture, two sets of weights."""
+    return [f"iqa-tiny/{tiny_clip / f'{seed}.pt'}" for seed in range(2)]
 
 
 # The browser ----------------------------------------------------------------

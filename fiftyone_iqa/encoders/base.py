@@ -78,6 +78,17 @@ class Encoder(ABC):
             ``(k, d)`` float32 array of unit rows
         """
 
+    def _autocast(self):
+        """Returns the context in which the image tower runs."""
+        import torch
+
+        dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16}
+        return torch.autocast(
+            self.device.type,
+            dtype=dtypes.get(self.precision),
+            enabled=self.precision in dtypes,
+        )
+
     @abstractmethod
     def _weights_digest(self) -> str:
         """Returns a short hexadecimal digest of the weights."""

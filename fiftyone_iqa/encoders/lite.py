@@ -273,14 +273,6 @@ class LiteEncoder(Encoder):
 
         return embeddings
 
-    def _autocast(self):
-        dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16}
-        return torch.autocast(
-            self.device.type,
-            dtype=dtypes.get(self.precision),
-            enabled=self.precision in dtypes,
-        )
-
     def _weights_digest(self):
         # What defines the join, not its matrix: a matrix computed on another
         # processor differs in the last bits, and the encoder would get

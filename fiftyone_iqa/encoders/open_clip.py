@@ -74,16 +74,6 @@ class OpenCLIPEncoder(Encoder):
                 )
         return unit_rows(np.concatenate(rows))
 
-    def _autocast(self):
-        import torch
-
-        dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16}
-        return torch.autocast(
-            self.device.type,
-            dtype=dtypes.get(self.precision),
-            enabled=self.precision in dtypes,
-        )
-
     def _weights_digest(self):
         return digest_of_arrays(self._model.state_dict().items())
 

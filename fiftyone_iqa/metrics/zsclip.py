@@ -16,6 +16,7 @@ falls with correctness depends on the encoder.
 
 from __future__ import annotations
 
+import logging
 import math
 
 import numpy as np
@@ -33,6 +34,8 @@ from .registry import (
     Scorer,
     register,
 )
+
+logger = logging.getLogger(__name__)
 
 # 4 M float64 similarities at a time: 32 MB
 _MAX_SIMILARITIES = 1 << 22
@@ -174,9 +177,15 @@ class ZSCLIP(Metric):
             templates or identity.get("templates") or list(encoder.templates)
         )
         if temperature is None:
-            temperature = identity.get(
-                "temperature", float(encoder.logit_scale)
-            )
+            own = float(encoder.logit_scale)
+            temperature = identity.get("temperature", own)
+            if temperature != own:
+                logger.warning(
+                    "Continuing with temperature %g, which is frozen with "
+                    "the field; the encoder's own is %g",
+                    temperature,
+                    own,
+                )
 
         return Configuration(
             identity={

@@ -11,45 +11,16 @@ from fiftyone_iqa.errors import IQAError
 open_clip = pytest.importorskip("open_clip")
 torch = pytest.importorskip("torch")
 
-TINY = {
-    "embed_dim": 32,
-    "vision_cfg": {
-        "image_size": 64,
-        "layers": 2,
-        "width": 64,
-        "head_width": 32,
-        "patch_size": 16,
-    },
-    "text_cfg": {
-        "context_length": 77,
-        "vocab_size": 49408,
-        "width": 32,
-        "heads": 2,
-        "layers": 2,
-    },
-}
+
+@pytest.fixture
+def tiny(tiny_clip):
+    """The path of seeded weights."""
+    return tiny_clip / "0.pt"
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """Registers ``iqa-tiny`` and returns the path of seeded weights."""
-    folder = tmp_path_factory.mktemp("tiny")
-    config = folder / "iqa-tiny.json"
-    config.write_text(json.dumps(TINY))
-    open_clip.add_model_config(config)
-    return save_weights(folder / "weights.pt", seed=0)
-
-
-def save_weights(path, seed):
-    torch.manual_seed(seed)
-    model = open_clip.create_model("iqa-tiny")
-    torch.save(model.state_dict(), path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def encoder(tiny):
-    return get_encoder(f"iqa-tiny/{tiny}", device="cpu")
+def encoder(encoder_names):
+    return get_encoder(encoder_names[0], device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -102,14 +73,13 @@ def test_scale_is_the_models_own(encoder):
     assert encoder.logit_scale == pytest.approx(1 / 0.07, rel=1e-5)
 
 
-def test_id_changes_with_the_weights_and_only_with_them(tiny, tmp_path):
-    same = get_encoder(f"iqa-tiny/{tiny}", device="cpu")
-    again = get_encoder(f"iqa-tiny/{tiny}", device="cpu")
-    other = save_weights(tmp_path / "weights.pt", seed=1)
-    assert same.id == again.id
-    digest = same.id.rpartition("@")[2]
-    changed = get_encoder(f"iqa-tiny/{other}", device="cpu")
-    assert changed.id.rpartition("@")[2] != digest
+def test_id_changes_with_the_weights_and_only_with_them(
+    encoder, encoder_names
+):
+    again, changed = (get_encoder(n, device="cpu") for n in encoder_names)
+    assert again.id == encoder.id
+    digests = [e.id.rpartition("@")[2] for e in (encoder, changed)]
+    assert digests[0] != digests[1]
 
 
 def test_bf16_is_close_and_runs_in_bf16(tiny, encoder, images):
@@ -137,7 +107,9 @@ def test_folder_with_a_config_is_a_checkpoint(tiny, tmp_path, images):
     (tmp_path / "open_clip_config.json").write_text(
         json.dumps(
             {
-                "model_cfg": TINY,
+                "model_cfg": json.loads(
+                    tiny.with_name("iqa-tiny.json").read_text()
+                ),
                 "preprocess_cfg": {
                     "mean": [0.5, 0.5, 0.5],
                     "std": [0.5, 0.5, 0.5],

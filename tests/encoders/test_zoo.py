@@ -1,7 +1,5 @@
 """FiftyOne's own CLIP class as an encoder, at random weights."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -12,38 +10,14 @@ torch = pytest.importorskip("torch")
 
 
 @pytest.fixture(scope="module")
-def zoo_model(tmp_path_factory):
+def zoo_model(tiny_clip):
     import fiftyone.utils.open_clip as fouo
-    import open_clip
 
-    folder = tmp_path_factory.mktemp("zoo")
-    config = {
-        "embed_dim": 32,
-        "vision_cfg": {
-            "image_size": 64,
-            "layers": 2,
-            "width": 64,
-            "head_width": 32,
-            "patch_size": 16,
-        },
-        "text_cfg": {
-            "context_length": 77,
-            "vocab_size": 49408,
-            "width": 32,
-            "heads": 2,
-            "layers": 2,
-        },
-    }
-    (folder / "iqa-zoo.json").write_text(json.dumps(config))
-    open_clip.add_model_config(folder / "iqa-zoo.json")
-    torch.manual_seed(0)
-    weights = folder / "weights.pt"
-    torch.save(open_clip.create_model("iqa-zoo").state_dict(), weights)
     return fouo.TorchOpenClipModel(
         fouo.TorchOpenClipModelConfig(
             {
-                "clip_model": "iqa-zoo",
-                "pretrained": str(weights),
+                "clip_model": "iqa-tiny",
+                "pretrained": str(tiny_clip / "0.pt"),
                 "text_prompt": "",
                 "classes": ["image"],
                 "embeddings_layer": "visual",

@@ -16,11 +16,11 @@ import sys
 import fiftyone as fo
 import fiftyone_iqa as fiqa
 import open_clip
-name, config, weights, prefix = sys.argv[1:]
-open_clip.add_model_config(config)
+name, folder, prefix = sys.argv[1:]
+open_clip.add_model_config(f"{folder}/iqa-tiny.json")
 fiqa.compute_quality(
     fo.load_dataset(name),
-    encoder=f"iqa-engine/{weights}",
+    encoder=f"iqa-tiny/{folder}/0.pt",
     metrics=("zsclip", "tv", "blur"),
     batch_size=4,
     num_workers=1,
@@ -37,13 +37,12 @@ def many(make_dataset, write_images):
     return make_dataset(paths=paths, labels=["cat", "dog"], persistent=True)
 
 
-def start(dataset, tiny_weights, prefix):
-    config = tiny_weights[0].parent / "iqa-engine.json"
+def start(dataset, tiny_clip, prefix):
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.Popen(
         [
             *(sys.executable, "-c", _SCRIPT),
-            *(dataset.name, str(config), str(tiny_weights[0]), prefix),
+            *(dataset.name, str(tiny_clip), prefix),
         ],
         env=env,
     )
@@ -61,12 +60,12 @@ def wait_for_scores(dataset, field, n, process):
 
 
 def test_a_killed_and_an_interrupted_run_are_resumed(
-    many, tiny_weights, encoder_names
+    many, tiny_clip, encoder_names
 ):
     fields = [f"a_{f}" for f in ("zsclip_qp", "zsclip_ql", "tv", "blur")]
     n_done = 0
     for how in (signal.SIGKILL, signal.SIGINT):
-        process = start(many, tiny_weights, "a")
+        process = start(many, tiny_clip, "a")
         wait_for_scores(many, "a_tv", n_done + 1, process)
         process.send_signal(how)
         process.wait(30)

@@ -176,12 +176,12 @@ def test_another_configuration_stops_with_two_ways_out(
 
 
 def test_changed_weights_under_the_same_name_are_noticed(
-    labelled, tiny_weights, tmp_path
+    labelled, tiny_clip, tmp_path
 ):
     path = tmp_path / "weights.pt"
-    path.write_bytes(tiny_weights[0].read_bytes())
-    fiqa.compute_quality(labelled[:4], encoder=f"iqa-engine/{path}")
-    path.write_bytes(tiny_weights[1].read_bytes())
+    path.write_bytes((tiny_clip / "0.pt").read_bytes())
+    fiqa.compute_quality(labelled[:4], encoder=f"iqa-tiny/{path}")
+    path.write_bytes((tiny_clip / "1.pt").read_bytes())
     with pytest.raises(fiqa.IQAError, match="its weights changed"):
         fiqa.compute_quality(labelled)
 
