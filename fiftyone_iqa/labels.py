@@ -200,8 +200,8 @@ def _only_label_source(dataset):
     if not choices:
         raise IQAError(
             f"Dataset {dataset.name!r} has no label set: it has neither "
-            "default_classes nor a classification field. Pass "
-            "classes=[...] with the names of your task's classes"
+            "default_classes nor a classification field. Pass classes= the "
+            "name of a label field, or a list of your task's class names"
         )
 
     raise IQAError(

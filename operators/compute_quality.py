@@ -179,7 +179,7 @@ def _arguments(params):
 
 
 def _target_section(inputs, target):
-    """Says what will be scored; returns whether it can be."""
+    """Says how much there is to score; returns whether it can be."""
     from fiftyone_iqa.errors import IQAError
     from fiftyone_iqa.scoring.source import open_source
 
@@ -194,7 +194,7 @@ def _target_section(inputs, target):
     noun = "object" if source.samples._is_patches else "image"
     inputs.view(
         "target_size",
-        types.Notice(label=f"{n:,} {noun}{'s' * (n != 1)} will be scored"),
+        types.Notice(label=f"{n:,} {noun if n == 1 else f'{noun}s'}"),
     )
     return True
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from contextlib import suppress
 
 
 def hub_reachable(timeout: float = 3.0) -> bool:
@@ -17,11 +19,19 @@ def hub_reachable(timeout: float = 3.0) -> bool:
     if constants.HF_HUB_OFFLINE:
         return False
 
-    try:
-        requests.head(constants.ENDPOINT, timeout=timeout)
-    except requests.RequestException:
-        return False
-    return True
+    answered = threading.Event()
+
+    def ask():
+        with suppress(requests.RequestException):
+            requests.head(constants.ENDPOINT, timeout=timeout)
+            answered.set()
+
+    # Of its own, requests' timeout covers neither the look-up of a name nor
+    # several addresses
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(timeout)
+    return answered.is_set()
 
 
 def cached_weights(architecture: str, tag: str) -> str | None:

@@ -120,7 +120,7 @@ def keep_screenshot(page, name):
 def test_compute_quality_from_the_operator_browser(open_app, dataset):
     page = open_app(dataset)
     run_operator(page, "Compute image quality")
-    page.get_by_text("20 images will be scored").wait_for()
+    page.get_by_text("20 images", exact=True).wait_for()
     keep_screenshot(page, "compute-quality-form")
 
     # Choose the label set and one more metric
@@ -159,7 +159,7 @@ def test_an_error_is_said_in_the_app(open_app, dataset):
     dataset.add_sample_field("tv", fo.FloatField)
     page = open_app(dataset)
     run_operator(page, "Compute image quality")
-    page.get_by_text("20 images will be scored").wait_for()
+    page.get_by_text("20 images", exact=True).wait_for()
     page.get_by_role("button", name="Execute", exact=True).click()
     page.get_by_text(
         re.compile("was not written by metric 'tv'")
