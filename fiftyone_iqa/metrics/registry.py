@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 
@@ -153,6 +154,7 @@ class Metric(ABC):
 
 
 _METRICS: dict[str, Metric] = {}
+_FAMILIES: dict[str, Callable[[str], Metric]] = {}
 
 
 def register(metric_class: type[Metric]) -> type[Metric]:
@@ -164,18 +166,39 @@ def register(metric_class: type[Metric]) -> type[Metric]:
     return metric_class
 
 
+def register_family(prefix: str):
+    """Decorator that registers a function as the family ``prefix:...``.
+
+    Args:
+        prefix: what stands before the colon of a metric's name. The function
+            takes what stands after it and returns a :class:`Metric`, or
+            raises :class:`IQAError`
+    """
+
+    def decorate(resolve):
+        _FAMILIES[prefix] = cache(resolve)
+        return resolve
+
+    return decorate
+
+
 def get_metric(name: str) -> Metric:
-    """Returns a registered metric.
+    """Returns a registered metric, or one of a family (``"pyiqa:niqe"``).
 
     Raises:
         IQAError: if there is none of that name
     """
-    try:
-        return _METRICS[name]
-    except (KeyError, TypeError):
-        raise IQAError(
-            f"Unknown metric {name!r}; there are {', '.join(_METRICS)}"
-        ) from None
+    if isinstance(name, str):
+        if name in _METRICS:
+            return _METRICS[name]
+        prefix, _, rest = name.partition(":")
+        if rest and prefix in _FAMILIES:
+            return _FAMILIES[prefix](rest)
+
+    families = "".join(f", {prefix}:…" for prefix in _FAMILIES)
+    raise IQAError(
+        f"Unknown metric {name!r}; there are {', '.join(_METRICS)}{families}"
+    )
 
 
 def list_metrics() -> list[MetricSpec]:
