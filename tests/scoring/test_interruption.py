@@ -12,7 +12,10 @@ import pytest
 import fiftyone_iqa as fiqa
 
 _SCRIPT = """
+import signal
 import sys
+# Ignored in the children of a shell's background jobs
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import fiftyone as fo
 import fiftyone_iqa as fiqa
 import open_clip
