@@ -13,12 +13,17 @@ _NAMES = {
     "ImageFailureError": "errors",
     "IQAError": "errors",
     "EncoderUnavailableError": "encoders.base",
+    "ModelUnavailableError": "models",
     "QualityReport": "scoring.report",
     "cache_info": "scoring.cache",
     "clear_cache": "scoring.cache",
+    "compute_correctness": "correctness",
+    "compute_predictions": "predictions",
     "compute_quality": "scoring.quality",
     "get_encoder": "encoders",
+    "get_task_model": "models",
     "list_metrics": "metrics",
+    "quality_from_predictions": "predictions",
     "use_quality_field": "quality_fields",
 }
 

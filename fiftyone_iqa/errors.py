@@ -15,3 +15,7 @@ class ConfigurationMismatchError(IQAError):
 
 class ImageFailureError(RuntimeError):
     """An image could not be scored and ``skip_failures=False``."""
+
+
+class WeightsUnavailableError(IQAError):
+    """A metric's weights are neither here nor to be had; says what to do."""

@@ -13,6 +13,8 @@ except ImportError:
 
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+from .compute_correctness import ComputeCorrectness, QualityFromPredictions
+from .compute_predictions import ComputePredictions
 from .compute_quality import ComputeQuality
 from .list_quality_metrics import ListQualityMetrics
 
@@ -20,4 +22,7 @@ from .list_quality_metrics import ListQualityMetrics
 def register(plugin):
     """Registers everything that fiftyone.yml lists."""
     plugin.register(ComputeQuality)
+    plugin.register(ComputePredictions)
+    plugin.register(ComputeCorrectness)
+    plugin.register(QualityFromPredictions)
     plugin.register(ListQualityMetrics)

@@ -4,7 +4,9 @@
 # isort: off
 from . import zsclip
 from . import tv
+from . import pyiqa_metrics
 from . import pixels
+from . import task_model
 
 # isort: on
 from .registry import MetricSpec, get_metric, list_metrics, register
@@ -14,7 +16,9 @@ __all__ = [
     "get_metric",
     "list_metrics",
     "pixels",
+    "pyiqa_metrics",
     "register",
+    "task_model",
     "tv",
     "zsclip",
 ]

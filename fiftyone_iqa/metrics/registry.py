@@ -22,6 +22,24 @@ LOWER = "lower"
 NONE = "none"
 BY_CONFIGURATION = "by-configuration"
 
+SCORE = "score"
+PREDICTION = "prediction"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A classification of one image.
+
+    Attributes:
+        label: the most probable class
+        confidence: its probability
+        logits: ``(k,)`` float32 logits, or None where they are not kept
+    """
+
+    label: str
+    confidence: float
+    logits: np.ndarray | None = None
+
 
 @dataclass(frozen=True)
 class Output:
@@ -35,12 +53,15 @@ class Output:
             when the metric is configured
         range: smallest and largest possible value
         description: one sentence, shown in the App
+        kind: ``"score"``, a float; or ``"prediction"``, a classification,
+            which has no direction and an empty range
     """
 
     suffix: str
     direction: str
-    range: tuple[float, float]
+    range: tuple[float, float] | None
     description: str
+    kind: str = SCORE
 
 
 @dataclass(frozen=True)
@@ -109,7 +130,10 @@ class Scorer(ABC):
 
     @abstractmethod
     def score(self, features: np.ndarray) -> dict[str, np.ndarray]:
-        """Returns ``{output suffix: (n,) float64}``."""
+        """Returns ``{output suffix: n values}``.
+
+        Values are ``(n,)`` float64, or a list of :class:`Prediction`.
+        """
 
 
 @dataclass
@@ -182,12 +206,17 @@ def register_family(prefix: str):
     return decorate
 
 
-def get_metric(name: str) -> Metric:
+def get_metric(name: str | Metric) -> Metric:
     """Returns a registered metric, or one of a family (``"pyiqa:niqe"``).
+
+    A :class:`Metric` is returned as it is.
 
     Raises:
         IQAError: if there is none of that name
     """
+    if isinstance(name, Metric):
+        return name
+
     if isinstance(name, str):
         if name in _METRICS:
             return _METRICS[name]

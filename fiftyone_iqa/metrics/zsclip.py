@@ -22,6 +22,7 @@ import math
 import numpy as np
 
 from ..errors import IQAError
+from .confidence import confidence_scores
 from .registry import (
     BY_CONFIGURATION,
     HIGHER,
@@ -69,33 +70,17 @@ def zsclip_scores(
     if k < 2:
         raise IQAError("ZSCLIP-IQA needs at least two classes")
 
-    scores = {name: np.empty(n) for name in ("qp", "qh", "ql", "qm")}
     step = max(1, _MAX_SIMILARITIES // k)
-    for start in range(0, n, step):
-        rows = slice(start, start + step)
-        similarities = (embeddings[rows] @ texts.T).astype(np.float64)
-        _score_rows(similarities, temperature, scores, rows)
-
-    return scores
-
-
-def _score_rows(similarities, temperature, scores, rows):
-    index = np.arange(len(similarities))
-    best = similarities.argmax(axis=1)
-    top = similarities[index, best]
-
-    # y = t(s − max s) <= 0, so log Z = log Σ e^y cannot overflow and
-    # H = log Z − Σ p y
-    y = (similarities - top[:, None]) * temperature
-    p = np.exp(y)
-    z = p.sum(axis=1)
-    y *= p
-    scores["qp"][rows] = 1.0 / z
-    scores["qh"][rows] = np.maximum(np.log(z) - y.sum(axis=1) / z, 0.0)
-    scores["ql"][rows] = top
-
-    similarities[index, best] = -np.inf
-    scores["qm"][rows] = top - similarities.max(axis=1)
+    parts = [
+        confidence_scores(
+            embeddings[start : start + step] @ texts.T, temperature
+        )
+        for start in range(0, max(n, 1), step)
+    ]
+    return {
+        name: np.concatenate([part[name] for part in parts])
+        for name in ("qp", "qh", "ql", "qm")
+    }
 
 
 def average_templates(encode_texts, names, templates) -> np.ndarray:

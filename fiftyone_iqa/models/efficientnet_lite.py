@@ -13,6 +13,7 @@ import importlib
 
 from ..errors import IQAError
 from ..preprocessing import ResizeCrop
+from .base import ModelUnavailableError
 
 MEAN, STD = 127.0, 128.0
 """Input is RGB, ``(x - MEAN) / STD`` of 0...255."""
@@ -41,10 +42,6 @@ _INVERTED = {
     "_project_conv": "conv_pwl",
     "_bn2": "bn3",
 }
-
-
-class ModelUnavailableError(RuntimeError):
-    """A model's weights or packages are not to be had; says what to do."""
 
 
 def load_efficientnet_lite(variant="lite0"):

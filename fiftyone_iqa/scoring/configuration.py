@@ -5,8 +5,17 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
-from ..errors import ConfigurationMismatchError, IQAError
-from ..metrics.registry import Configuration, Metric, get_metric
+from ..errors import (
+    ConfigurationMismatchError,
+    IQAError,
+    WeightsUnavailableError,
+)
+from ..metrics.registry import (
+    PREDICTION,
+    Configuration,
+    Metric,
+    get_metric,
+)
 from .source import INFO_KEY, SampleSource
 
 logger = logging.getLogger(__name__)
@@ -37,22 +46,34 @@ class Plan:
 
 def resolve_plans(
     source: SampleSource, names, request, field_prefix, overwrite
-) -> list[Plan]:
+) -> tuple[list[Plan], dict[str, str]]:
     """Resolves the configuration of every metric, without writing anything.
+
+    Returns:
+        the plans, and the reasons by name for metrics whose weights are not
+        to be had while others' are
 
     Raises:
         IQAError: if a metric is unknown, given twice, or its field is not
             ours
         ConfigurationMismatchError: if a field holds scores of another
             configuration and ``overwrite`` does not cover all of them
+        WeightsUnavailableError: if no metric's weights are to be had
     """
     metrics = [get_metric(name) for name in _checked_names(names)]
     prefix = _checked_prefix(field_prefix)
-    plans = []
+    plans, unavailable = [], {}
     for metric in metrics:
         fields = metric.spec.field_names(prefix)
         frozen = _frozen(source, metric, fields)
-        configuration = metric.configure(request, frozen)
+        try:
+            configuration = metric.configure(request, frozen)
+        except WeightsUnavailableError as e:
+            if len(unavailable) + 1 == len(metrics):
+                raise
+            unavailable[metric.spec.name] = str(e)
+            logger.warning("%s. The other metrics are computed", e)
+            continue
         plan = Plan(
             metric=metric,
             key="_".join(filter(None, [prefix, metric.spec.name])),
@@ -64,7 +85,7 @@ def resolve_plans(
         plan.infos = _infos(plan)
         plans.append(plan)
 
-    return plans
+    return plans, unavailable
 
 
 def freeze(source: SampleSource, plans: list[Plan]) -> None:
@@ -78,7 +99,7 @@ def freeze(source: SampleSource, plans: list[Plan]) -> None:
         for output in plan.metric.spec.outputs:
             source.declare(
                 plan.fields[output.suffix],
-                output.description,
+                output,
                 plan.infos[output.suffix],
             )
 
@@ -123,7 +144,9 @@ def _versions():
 
 
 def _checked_names(names):
-    names = [names] if isinstance(names, str) else list(names)
+    if isinstance(names, (str, Metric)):
+        names = [names]
+    names = list(names)
     if not names:
         raise IQAError(
             "metrics is empty; fiftyone_iqa.list_metrics() lists them"
@@ -147,14 +170,18 @@ def _frozen(source, metric, fields):
     import fiftyone as fo
 
     frozen = None
-    for name in fields.values():
+    for output in metric.spec.outputs:
+        name = fields[output.suffix]
         existing = source.get_field(name)
         if existing is None:
             continue
 
+        ftype = fo.FloatField
+        if output.kind == PREDICTION:
+            ftype = fo.EmbeddedDocumentField
         info = (existing.info or {}).get(INFO_KEY) or {}
         if (
-            not isinstance(existing, fo.FloatField)
+            not isinstance(existing, ftype)
             or info.get("metric") != metric.spec.name
             or "identity" not in info
         ):

@@ -19,6 +19,9 @@ from .worker import receive, send
 WORKER_TYPES = ("thread", "process")
 _MAX_DEFAULT_WORKERS = 16
 
+# Metrics at native size hand whole images over: 14 of 12 megapixels
+_MAX_BYTES_WAITING = 512 * 1024**2
+
 
 def default_num_workers() -> int:
     """Returns one worker per available core, at most 16."""
@@ -47,6 +50,7 @@ class DecodePool:
         self._preparers = preparers
         self._executor = None
         self._processes = None
+        self._num_workers = num_workers
         self._window = max(prefetch, num_workers)
         if num_workers == 0:
             return
@@ -67,7 +71,10 @@ class DecodePool:
         pending = deque()
         for job in jobs:
             pending.append(self._executor.submit(self._prepare, job))
-            if len(pending) >= self._window:
+            while len(pending) >= self._window or (
+                len(pending) > self._num_workers
+                and _bytes_waiting(pending) > _MAX_BYTES_WAITING
+            ):
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
@@ -83,6 +90,17 @@ class DecodePool:
         if self._processes is None:
             return prepare(job, self._preparers)
         return self._processes.prepare(job)
+
+
+def _bytes_waiting(pending):
+    """Returns the size of the results that nobody has taken yet."""
+    return sum(
+        array.nbytes
+        for future in pending
+        if future.done() and future.exception() is None
+        for array in future.result().inputs.values()
+        if hasattr(array, "nbytes")
+    )
 
 
 class _Processes:

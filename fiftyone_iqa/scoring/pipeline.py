@@ -8,6 +8,7 @@ decoding.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import ImageFailureError
-from ..metrics.registry import Scorer
+from ..metrics.registry import Prediction, Scorer
 from .cache import EmbeddingCache, Source
 from .decode import DecodePool
 from .prepare import Job
@@ -253,14 +254,21 @@ class Pipeline:
     def _finish(key, scorer, rows, features, outcomes):
         scores = scorer.score(np.stack([features[row] for row in rows]))
         for position, row in enumerate(rows):
+            values = {s: column[position] for s, column in scores.items()}
             values = {
-                suffix: float(column[position])
-                for suffix, column in scores.items()
+                s: v if isinstance(v, Prediction) else float(v)
+                for s, v in values.items()
             }
-            if all(map(np.isfinite, values.values())):
+            if all(map(_is_finite, values.values())):
                 outcomes[row].values[key] = values
             else:
                 outcomes[row].failures[key] = "the score is not finite"
+
+
+def _is_finite(value):
+    if isinstance(value, Prediction):
+        value = value.confidence
+    return math.isfinite(value)
 
 
 def _isolated(compute, inputs):

@@ -88,6 +88,8 @@ def compute_quality(
         ConfigurationMismatchError: if a field holds scores of another
             configuration
         EncoderUnavailableError: if the encoder's weights are not to be had
+        WeightsUnavailableError: if those of no metric are; where other
+            metrics can be computed, the report says which could not
         ImageFailureError: with ``skip_failures=False``, for the first image
             that fails; what was scored before is kept
     """
@@ -106,7 +108,9 @@ def compute_quality(
         cache,
         lambda total, label: _progress_bar(total, label, progress),
     )
-    plans = resolve_plans(source, metrics, request, field_prefix, overwrite)
+    plans, unavailable = resolve_plans(
+        source, metrics, request, field_prefix, overwrite
+    )
     scorers = {
         plan.key: plan.metric.build(plan.configuration, request)
         for plan in plans
@@ -116,6 +120,7 @@ def compute_quality(
     items, run = _plan_items(source, plans, overwrite)
     run.report.device, run.report.encoder = _describe(plans, scorers)
     run.report.field_root = source.field_root
+    run.report.unavailable = unavailable
 
     batch_size = batch_size or _BATCH_SIZE.get(
         run.report.device.split(":")[0], 32

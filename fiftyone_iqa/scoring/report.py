@@ -50,6 +50,8 @@ class QualityReport:
         n_from_cache: embeddings read from the cache instead
         device: where the features were computed
         encoder: id of the encoder, or None if no metric needed one
+        unavailable: reasons by name of metrics whose weights are not to be
+            had
         field_root: path of the labels or frames the fields are on, with a
             trailing dot; ``""`` for samples
     """
@@ -63,6 +65,7 @@ class QualityReport:
     device: str = "cpu"
     encoder: str | None = None
     field_root: str = ""
+    unavailable: dict[str, str] = field(default_factory=dict)
 
     @property
     def n_scored(self) -> int:
@@ -124,6 +127,7 @@ class QualityReport:
             "seconds": {k: round(v, 3) for k, v in self.seconds.items()},
             "device": self.device,
             "encoder": self.encoder,
+            "unavailable": self.unavailable,
             "summary": str(self),
         }
 
@@ -142,6 +146,9 @@ class QualityReport:
                 f"{m.skipped:,} skipped, {m.failed:,} failed"
                 f"  ({', '.join(m.fields)})"
             )
+
+        for name, reason in self.unavailable.items():
+            lines.append(f"  {name}: not computed: {reason}")
 
         stages = [
             f"{stage} {seconds:.1f} s"

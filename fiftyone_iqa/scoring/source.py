@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from ..errors import IQAError
+from ..metrics.registry import PREDICTION, Output, Prediction
 
 FAILURE_FIELD = "iqa_failure"
 INFO_KEY = "iqa"
@@ -129,7 +130,7 @@ class SampleSource:
             that exist
         """
         present = [f for f in field_names if self.has_field(f)]
-        paths = ["id", "filepath", *(self.view_root + f for f in present)]
+        paths = ["id", "filepath", *map(self._value_path, present)]
         has_failures = self.has_field(FAILURE_FIELD)
         if has_failures:
             paths.append(self.view_root + FAILURE_FIELD)
@@ -168,21 +169,27 @@ class SampleSource:
 
     # -- declaring --------------------------------------------------------
 
-    def declare(self, name: str, description: str, info: dict) -> None:
-        """Makes sure a float field exists and carries ``info["iqa"]``."""
+    def declare(self, name: str, output: Output, info: dict) -> None:
+        """Makes sure an output's field exists and carries ``info["iqa"]``."""
         import fiftyone as fo
+
+        description = output.description
+        ftype, options = fo.FloatField, {}
+        if output.kind == PREDICTION:
+            ftype = fo.EmbeddedDocumentField
+            options = {"embedded_doc_type": fo.Classification}
 
         field = self.get_field(name)
         info = {**(field.info or {} if field else {}), INFO_KEY: info}
         if field is None:
             self._add_field(
-                name, fo.FloatField, description=description, info=info
+                name, ftype, description=description, info=info, **options
             )
         else:
             field.description = description
             field.info = info
             field.save()
-        self._mirror_field(name, fo.FloatField, description=description)
+        self._mirror_field(name, ftype, description=description, **options)
 
     def declare_failures(self) -> None:
         """Makes sure ``iqa_failure`` exists."""
@@ -230,7 +237,9 @@ class SampleSource:
         self.dataset._bulk_write(operations, ids=ids)
 
     def _update(self, row, root=""):
-        update = {root + name: v for name, v in row.values.items()}
+        update = {
+            root + name: _to_mongo(value) for name, value in row.values.items()
+        }
         if row.failures is not None:
             update[root + FAILURE_FIELD] = row.failures or None
         # FiftyOne's own writes keep this field up to date
@@ -238,8 +247,31 @@ class SampleSource:
         update["last_modified_at"] = now
         return update
 
+    def _value_path(self, name):
+        """Returns what to read to know whether a field has a value."""
+        import fiftyone as fo
+
+        path = self.view_root + name
+        # Whole predictions, with logits, would be a lot to read
+        field = self.samples.get_field(path)
+        if isinstance(field, fo.EmbeddedDocumentField):
+            return f"{path}.label"
+        return path
+
     def _boxes_path(self):
         return None
+
+
+def _to_mongo(value):
+    if not isinstance(value, Prediction):
+        return value
+
+    import fiftyone as fo
+
+    label = fo.Classification(
+        label=value.label, confidence=value.confidence, logits=value.logits
+    )
+    return label.to_dict()
 
 
 class FrameSource(SampleSource):

@@ -163,3 +163,25 @@ def test_the_users_script_is_not_imported_again(tmp_path, write_images):
         [sys.executable, str(script)], env=env, capture_output=True, text=True
     )
     assert out.stdout.split() == ["imported", "5"], out.stderr
+
+
+def test_large_images_bound_what_waits(pool, write_images, monkeypatch):
+    from fiftyone_iqa.scoring import decode
+
+    # Whole images of 9,216 bytes; two may wait
+    monkeypatch.setattr(decode, "_MAX_BYTES_WAITING", 20_000)
+    pulled = []
+
+    def jobs():
+        for job in jobs_for(write_images(1) * 100, ("whole",)):
+            pulled.append(job)
+            yield job
+
+    made = pool(1, preparers={"whole": np.ascontiguousarray})
+    results = made.map(jobs())
+    next(results)
+    for _ in range(20):
+        time.sleep(0.02)
+        next(results)
+    assert len(pulled) <= 21 + 4
+    assert len(list(results)) == 79
