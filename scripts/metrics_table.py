@@ -14,8 +14,9 @@ from fiftyone_iqa.metrics import list_metrics
 README = Path(__file__).parents[1] / "README.md"
 _BETWEEN = re.compile(r"(<!-- metrics -->\n).*?(<!-- /metrics -->)", re.S)
 _HEADER = """\
-| field | what it is | guidance | better | range | licence | defined in |
-|---|---|---|---|---|---|---|
+| field | what it is | guidance | better | range | input size | licence: \
+code; weights | defined in | run here |
+|---|---|---|---|---|---|---|---|---|
 """
 
 
@@ -32,8 +33,10 @@ def metrics_table() -> str:
                 spec.guidance,
                 output.direction,
                 f"{low} … {high}",
-                spec.licence,
+                spec.input_size,
+                f"{spec.licence}; {spec.weights_licence}",
                 spec.paper,
+                spec.verified,
             )
             rows.append(f"| {' | '.join(cells)} |\n")
     return _HEADER + "".join(rows)

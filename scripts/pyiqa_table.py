@@ -292,14 +292,20 @@ def random_weights():
     from pyiqa.archs import afineclip_model, clip_model, topiq_swin
     from pyiqa.utils import download_util
 
+    touched = []
+
     def touch(url, path, *args, **kwargs):
-        Path(path).touch()
+        touched.append(Path(path))
+        touched[-1].touch()
 
     def reading(read):
-        def read_or_make(path, *args, **kwargs):
-            if isinstance(path, (str, Path)) and not os.path.getsize(path):
-                return _random_content(os.path.basename(path))
-            return read(path, *args, **kwargs)
+        def read_or_make(file, *args, **kwargs):
+            if isinstance(file, (str, Path)) and not os.path.getsize(file):
+                return _random_content(os.path.basename(file))
+            if hasattr(file, "seek"):
+                # CLIP's loader tries one format after the other
+                file.seek(0)
+            return read(file, *args, **kwargs)
 
         return read_or_make
 
@@ -339,6 +345,7 @@ def random_weights():
         stack.enter_context(
             mock.patch("fiftyone_iqa.metrics.pyiqa_loading._check_download")
         )
+        stack.callback(lambda: [path.unlink() for path in touched])
         yield
 
 
@@ -383,7 +390,9 @@ def _random_forests(rng):
     forests = np.empty((1, 3), dtype=object)
     for i in range(3):
         trees = np.ones((3, 10))
-        stump = np.array([[[2], [0], [0]], [[3], [0], [0]]]) * trees.astype(int)
+        stump = np.array([[[2], [0], [0]], [[3], [0], [0]]]) * trees.astype(
+            int
+        )
         forest = np.empty((1, 1), dtype=object)
         forest[0, 0] = (
             *stump,
@@ -391,7 +400,7 @@ def _random_forests(rng):
             None,
             rng.normal(size=(3, 10)),
             rng.uniform(0, 10, (3, 10)),
-            trees.astype(int),
+            trees,
         )
         forests[0, i] = forest
     parts = {"linear": np.ones((4, 1)) / 4, "rf": forests}
@@ -407,7 +416,7 @@ def _random_clip(url, folder):
     import torch
     from pyiqa.archs.clip_model import CLIP
 
-    path = Path(folder) / Path(url).name
+    path = Path(torch.hub.get_dir(), "random", Path(url).name)
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         arguments = {

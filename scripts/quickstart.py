@@ -23,6 +23,7 @@ from quickstart_images import (
     corrupted_dataset,
     folder_dataset,
     folder_images,
+    imagenet_mapping,
 )
 
 import fiftyone_iqa as fiqa
@@ -32,12 +33,16 @@ from fiftyone_iqa.encoders import (
     get_encoder,
 )
 from fiftyone_iqa.errors import IQAError
+from fiftyone_iqa.models import ModelUnavailableError, get_task_model
 from fiftyone_iqa.sidebar import show_in_sidebar
 
 DEFAULT_NAME = "fiftyone-iqa-quickstart"
 WORKSPACE = "iqa"
 
-METRICS = ("zsclip", "tv", "blur", "brightness", "contrast")
+METRICS = ("zsclip", "tv", "brisque", "blur", "brightness", "contrast")
+# The second needs no download; the lite encoder shares no weights with it
+TASK_MODELS = ("resnet34", "efficientnet_lite2")
+CORRECT = "iqa_correct"
 SCORES = {
     "zsclip_ql": "mean Q_l",
     "zsclip_qp": "mean Q_p",
@@ -60,14 +65,15 @@ def scores_frame(dataset: fo.Dataset, root: Path | None) -> pd.DataFrame:
         "label": "ground_truth.label",
         "corruption": "corruption",
         "severity": "severity",
-        **{field: field for field in SCORES},
+        **{field: field for field in (*SCORES, CORRECT)},
     }
     schema = dataset.get_field_schema()
     paths = {k: p for k, p in paths.items() if p.split(".")[0] in schema}
     columns = dataset.values(list(paths.values()))
     frame = pd.DataFrame(dict(zip(paths, columns, strict=True)))
     # A column of None alone would not be numeric
-    frame = frame.astype(dict.fromkeys(SCORES, float))
+    numeric = [c for c in (*SCORES, CORRECT) if c in frame]
+    frame = frame.astype(dict.fromkeys(numeric, float))
     if root is None:
         frame["file"] = frame["file"].map(os.path.basename)
     else:
@@ -87,7 +93,8 @@ def means_table(frame: pd.DataFrame) -> str:
 
     by = ["corruption", "severity"] if conditions else ["label"]
     groups = frame.groupby(by, sort=False)
-    table = groups[list(SCORES)].mean()
+    scores = [c for c in (*SCORES, CORRECT) if c in frame]
+    table = groups[scores].mean()
     table.insert(0, "n", groups["zsclip_ql"].count())
     left_out = 0
     if not conditions:
@@ -95,7 +102,8 @@ def means_table(frame: pd.DataFrame) -> str:
         left_out = max(len(table) - MAX_TABLE_ROWS, 0)
         table = table.head(MAX_TABLE_ROWS)
 
-    text = _format(table.reset_index().rename(columns=SCORES))
+    headings = {**SCORES, CORRECT: "accuracy"}
+    text = _format(table.reset_index().rename(columns=headings))
     if left_out:
         text += f"\n... and {left_out} labels with a higher mean Q_l"
     return text
@@ -224,7 +232,11 @@ def main(argv: list[str] | None = None) -> int:
     args = _parse(argv)
     try:
         dataset, workspace = run(args)
-    except (IQAError, EncoderUnavailableError) as e:
+    except (
+        IQAError,
+        EncoderUnavailableError,
+        ModelUnavailableError,
+    ) as e:
         print(f"quickstart: {e}", file=sys.stderr)
         return 1
 
@@ -248,12 +260,14 @@ def run(args: argparse.Namespace) -> tuple[fo.Dataset, fo.Space]:
     else:
         dataset = corrupted_dataset(args.name, choose_images())
 
-    report = fiqa.compute_quality(
-        dataset, metrics=METRICS, classes=classes, encoder=encoder
+    model = choose_task_model()
+    report = fiqa.compute_predictions(
+        dataset, model, metrics=METRICS, classes=classes, encoder=encoder
     )
     print(report)
+    print(f"\nTask model: {model.id}. {judge(dataset, model.slug)}")
     caveat = f" {encoder.caveat}" if encoder.caveat else ""
-    print(f"\nEncoder: {report.encoder}, because {reason}.{caveat}")
+    print(f"Encoder: {report.encoder}, because {reason}.{caveat}")
 
     frame = scores_frame(dataset, args.images)
     print(f"\n{means_table(frame)}")
@@ -263,6 +277,38 @@ def run(args: argparse.Namespace) -> tuple[fo.Dataset, fo.Space]:
     print(f"Dataset: fiftyone.load_dataset({dataset.name!r})")
     scores = [field for m in report.metrics for field in m.fields]
     return dataset, arrange_app(dataset, scores)
+
+
+def choose_task_model():
+    """Returns the first task model whose weights can be had."""
+    for name in TASK_MODELS:
+        try:
+            return get_task_model(name)
+        except ModelUnavailableError as e:
+            error = e
+    raise error
+
+
+def judge(dataset: fo.Dataset, predictions: str) -> str:
+    """Stores correctness where labels allow it; says what came out."""
+    if "ground_truth" not in dataset.get_field_schema():
+        return "Without labels, nothing says whether it is right."
+
+    mapping = imagenet_mapping(dataset)
+    judged = dataset
+    if mapping:
+        labels = sorted(set(mapping.values()))
+        judged = dataset.match(
+            fo.ViewField("ground_truth.label").is_in(labels)
+        )
+    try:
+        report = fiqa.compute_correctness(
+            judged, predictions, "ground_truth", CORRECT, mapping
+        )
+    except IQAError as e:
+        return f"Its correctness is not judged: {e}"
+    of_labels = f" of the labels {', '.join(labels)}" if mapping else ""
+    return f"Correctness{of_labels}: {report}"
 
 
 def _parse(argv):

@@ -52,6 +52,24 @@ PHOTOGRAPHS = {
     },
 }
 
+# ImageNet's names for what some of them show; the rest it has no class for
+IMAGENET_NAMES = {
+    "Egyptian cat": "cat",
+    "tabby": "cat",
+    "tiger cat": "cat",
+    "espresso": "cup of coffee",
+    "cup": "cup of coffee",
+    "coffee mug": "cup of coffee",
+    "moped": "motorcycle",
+    "motor scooter": "motorcycle",
+    "tripod": "photographer",
+    "reflex camera": "photographer",
+    "palace": "pagoda",
+    "stupa": "pagoda",
+    "missile": "rocket",
+    "projectile": "rocket",
+}
+
 
 @dataclass(frozen=True)
 class Source:
@@ -243,6 +261,16 @@ def write_variants(source: Source, folder: Path) -> list[tuple]:
             Image.fromarray(corrupted).save(path)
             variants.append((path, name, severity))
     return variants
+
+
+def imagenet_mapping(dataset: fo.Dataset) -> dict[str, str]:
+    """Returns which ImageNet names stand for the labels of a dataset."""
+    labels = set(dataset.distinct("ground_truth.label"))
+    return {
+        name: label
+        for name, label in IMAGENET_NAMES.items()
+        if label in labels and name not in labels
+    }
 
 
 def _sample(source, path):

@@ -161,6 +161,7 @@ class PyiqaScorer(Scorer):
         return scores
 
     def score(self, features):
+        """Returns the one column under the empty suffix."""
         return {"": features[:, 0]}
 
     def _chunks(self, inputs):
@@ -242,7 +243,7 @@ def _leave_out_repeated_work(kind, network, device):
 
 
 def _entropy(x, data_range=255.0, eps=1e-8, color_space="yiq"):
-    """pyiqa's entropy, with the histogram counted instead of one-hot."""
+    """Computes pyiqa's entropy, its histogram counted and not one-hot."""
     import torch
     from pyiqa.utils.color_util import to_y_channel
 

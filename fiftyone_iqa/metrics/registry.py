@@ -75,9 +75,12 @@ class MetricSpec:
         guidance: ``"none"``, ``"weak"`` (label set only) or ``"strong"``
             (a trained task model)
         outputs: its numbers
-        licence: of the code and weights that compute it
+        licence: of the code that computes it
         weights: which weights it needs, or ``"none"``
         paper: where it is defined
+        weights_licence: of the weights, or ``"–"``
+        input_size: what becomes of an image's size
+        verified: what of it this project has run, for the README
         needs_labels: whether it asks for a label set and an encoder
     """
 
@@ -89,6 +92,9 @@ class MetricSpec:
     licence: str
     weights: str
     paper: str
+    weights_licence: str = "–"
+    input_size: str = "native"
+    verified: str = "yes"
     needs_labels: bool = False
 
     def field_names(self, prefix: str | None = None) -> dict[str, str]:

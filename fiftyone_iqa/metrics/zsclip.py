@@ -142,9 +142,12 @@ class ZSCLIP(Metric):
                 "(not in the paper)",
             ),
         ),
-        licence="Apache-2.0; weights: the encoder's (OpenAI CLIP: MIT)",
+        licence="Apache-2.0",
         weights="image-text encoder",
         paper="Drenkow & Unberath 2025, section 4.4",
+        weights_licence="the encoder's (OpenAI CLIP: MIT)",
+        input_size="the encoder's crop",
+        verified="with lite; open_clip at random weights",
         needs_labels=True,
     )
 

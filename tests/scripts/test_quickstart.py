@@ -313,6 +313,13 @@ def test_the_main_job(name, capsys, monkeypatch):
     assert "not CLIP" in encoder
     assert len([x for x in out.splitlines() if "defocus_blur " in x]) >= 3
 
+    # A task model ran in the same pass, and its correctness is a column
+    assert dataset.count("efficientnet_lite2") == n
+    judged = 13 * len(set(images.IMAGENET_NAMES.values()))
+    assert dataset.count("iqa_correct") == judged
+    assert 0.2 < dataset.mean("iqa_correct") < 0.9
+    assert "accuracy" in out and "brisque: not computed" in out
+
     assert dataset.list_workspaces() == ["iqa"]
     horizontal = dataset.load_workspace("iqa")
     samples, histograms = horizontal.children
@@ -336,6 +343,7 @@ def test_a_folder_of_ones_own(name, pets, capsys):
     assert dataset.count("zsclip_ql") == 4
     assert not dataset.has_field("corruption")
     assert dataset.app_config.active_fields.paths == ["zsclip_ql"]
+    assert dataset.count("efficientnet_lite2") == 4
     assert quickstart.main(argv) == 0  # its own dataset is replaced
     assert "(no label)" in capsys.readouterr().out
     after = {p: p.read_bytes() for p in pets.rglob("*") if p.is_file()}
