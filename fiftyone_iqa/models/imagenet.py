@@ -42,8 +42,9 @@ def imagenet_aliases() -> dict[str, int]:
     The aliases of a class are its synset id ("n01440764"), its names in
     :func:`imagenet_names` and in OpenAI's curated list ("tench"), each of its
     WordNet lemmas ("Tinca tinca") and all of them ("tench, Tinca tinca"); in
-    lower case, with spaces for underscores. What names more than one class
-    ("crane", "cardigan") is left out: it settles nothing.
+    lower case, with spaces for underscores. A name of :func:`imagenet_names`
+    goes to its class even where it is a lemma of another one ("harp", also a
+    mouth organ); otherwise what names two classes ("cardigan") is left out.
 
     Returns:
         dict of alias to class index, 0...999; do not change it
@@ -51,15 +52,20 @@ def imagenet_aliases() -> dict[str, int]:
     from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
     from timm.data import ImageNetInfo
 
-    lemmas = ImageNetInfo("imagenet-1k").label_descriptions()
-    found = defaultdict(set)
-    columns = imagenet_synsets(), imagenet_names(), IMAGENET_CLASSNAMES, lemmas
-    for index, names in enumerate(zip(*columns)):
-        for name in (*names, *names[-1].split(",")):
-            found[_normalised(name)].add(index)
+    names, lemmas = defaultdict(set), defaultdict(set)
+    for index, name in enumerate(imagenet_names()):
+        names[_normalised(name)].add(index)
+    columns = (
+        imagenet_synsets(),
+        IMAGENET_CLASSNAMES,
+        ImageNetInfo("imagenet-1k").label_descriptions(),
+    )
+    for index, row in enumerate(zip(*columns)):
+        for alias in (*row, *row[-1].split(",")):
+            lemmas[_normalised(alias)].add(index)
     return {
-        name: indices.pop()
-        for name, indices in found.items()
+        alias: min(indices)
+        for alias, indices in {**lemmas, **names}.items()
         if len(indices) == 1
     }
 

@@ -16,6 +16,15 @@ from .torch_models import Network, Options, classes_of, preparation_of
 # Heads that only training uses
 _AUXILIARY = {"googlenet": "aux", "inception_v3": "AuxLogits."}
 
+# Last layers; a later one is also in networks with an earlier one
+_HEADS = (
+    "heads.head",
+    "head",
+    "fc",
+    *(f"classifier.{i}" for i in (6, 5, 3, 2, 1)),
+    "classifier",
+)
+
 # Before torchvision 0.3: "norm.1" for "norm1"
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 
@@ -132,7 +141,7 @@ def _loaded(architecture, path, n, preparation):
 
     options = _constructor_options(architecture, preparation)
     if n is None:
-        n = _n_classes(architecture, state, options, path)
+        n = _n_classes(state, path)
     module = get_model(architecture, num_classes=n, **options)
     load_weights(module, state, path)
     return module, n
@@ -154,21 +163,11 @@ def _constructor_options(architecture, preparation):
     return {}
 
 
-def _n_classes(architecture, state, options, path):
+def _n_classes(state, path):
     """Reads the number of classes off the shape of the head."""
-    import torch
-    from torchvision.models import get_model
+    for head in _HEADS:
+        weight = state.get(f"{head}.weight")
+        if weight is not None:
+            return len(weight)
 
-    with torch.device("meta"):
-        empty = get_model(architecture, num_classes=N_CLASSES, **options)
-    heads = [
-        name
-        for name, weight in empty.state_dict().items()
-        if weight.ndim > 1 and len(weight) == N_CLASSES
-    ]
-    if not heads or heads[-1] not in state:
-        raise IQAError(
-            f"{path!r} holds no classifier of {architecture}"
-            + (f": no {heads[-1]!r}" if heads else "")
-        )
-    return len(state[heads[-1]])
+    raise IQAError(f"{path!r} holds no classifier of torchvision's")
