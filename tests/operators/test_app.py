@@ -174,3 +174,41 @@ def test_the_metrics_are_listed(open_app, dataset):
     run_operator(page, "List image quality metrics")
     page.get_by_text("by-configuration").first.wait_for()
     keep_screenshot(page, "list-quality-metrics")
+
+
+def test_predictions_and_correctness(open_app, dataset):
+    page = open_app(dataset)
+    run_operator(page, "Compute task model predictions")
+    page.get_by_text("20 images", exact=True).wait_for()
+    page.get_by_role("combobox").first.click()
+    page.get_by_role("option", name=re.compile("^EfficientNet-Lite0")).click()
+    keep_screenshot(page, "compute-predictions-form")
+    page.get_by_role("button", name="Execute", exact=True).click()
+    page.get_by_text(re.compile("20 of 20 scored")).wait_for()
+    page.get_by_role("button", name="Done", exact=True).click()
+    dataset.reload()
+    assert dataset.count("efficientnet_lite0_qp") == 20
+
+    # These labels are not ImageNet's: rename what the model may know
+    names = {"cat": "Egyptian cat", "coffee": "espresso", "temple": "palace"}
+    labels = dataset.values("ground_truth.label")
+    dataset.set_values(
+        "ground_truth.label", [names.get(label, label) for label in labels]
+    )
+    page.reload()
+    page.locator("[data-cy=checkbox-efficientnet_lite0_qp]").wait_for()
+    run_operator(page, "Compute correctness")
+    for title, choice in (
+        ("Predictions", "efficientnet_lite0"),
+        ("Ground truth", "ground_truth"),
+    ):
+        page.locator(
+            f"text={title} >> xpath=following::*[@role='combobox']"
+        ).first.click()
+        page.get_by_role("option", name=choice, exact=True).click()
+    keep_screenshot(page, "compute-correctness-form")
+    page.get_by_role("button", name="Execute", exact=True).click()
+    page.get_by_text(re.compile("Correctness: accuracy")).wait_for()
+    dataset.reload()
+    assert dataset.count("iqa_correct") == 20
+    assert 0 < dataset.values("iqa_correct").count(True) < 20
