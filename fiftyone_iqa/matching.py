@@ -63,6 +63,9 @@ class LabelMatcher:
         return self._canonical(self._mapping.get(label, label))
 
     def _canonical(self, label):
+        # ImageNet has a Cardigan, the dog, and a cardigan
+        if label in self._aliases:
+            return self._aliases[label]
         name = normalised(label)
         return self._aliases.get(name, name)
 
@@ -76,11 +79,14 @@ def _imagenet_aliases_for(labels) -> dict:
     if not labels:
         return {}
 
-    from .models.imagenet import imagenet_aliases
+    from .models.imagenet import imagenet_aliases, imagenet_names
 
     aliases = imagenet_aliases()
     known = sum(normalised(label) in aliases for label in labels)
-    return aliases if known >= _IMAGENET_SHARE * len(labels) else {}
+    if known < _IMAGENET_SHARE * len(labels):
+        return {}
+    exact = {name: index for index, name in enumerate(imagenet_names())}
+    return {**aliases, **exact}
 
 
 def _examples(labels):

@@ -25,6 +25,7 @@ def target_section(inputs, target):
 
 
 def storage_section(inputs):
+    """Adds what to do with scores that exist, and how to show new ones."""
     inputs.bool(
         "overwrite",
         default=False,

@@ -49,3 +49,10 @@ def test_vocabularies_that_do_not_meet_are_an_error():
         LabelMatcher(["x"] * 39 + ["car"], ["car", "dog"])
     # A bad model on the right vocabulary is none
     LabelMatcher(["dog"] * 40, ["car", "dog"])
+
+
+def test_case_tells_the_dog_from_the_garment():
+    matcher = LabelMatcher(["Cardigan"], ["n02113186", "n02963159"])
+    assert matcher.match("Cardigan", "n02113186") is True
+    assert matcher.match("cardigan", "n02113186") is False
+    assert matcher.match("cardigan", "n02963159") is True

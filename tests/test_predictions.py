@@ -170,3 +170,26 @@ def test_quality_from_nothing(labelled):
     labelled.add_sample_field("p_qp", fo.FloatField)
     with pytest.raises(fiqa.IQAError, match="pass field="):
         fiqa.quality_from_predictions(labelled, "p")
+
+
+def test_a_model_that_keeps_the_aspect_ratio(make_dataset, write_images):
+    import torch
+
+    from fiftyone_iqa.models import get_task_model
+
+    class Mean(torch.nn.Module):
+        def forward(self, x):
+            return torch.stack([x.mean((1, 2, 3)), x.amax((1, 2, 3))], 1)
+
+    def transform(image):
+        from torchvision.transforms.functional import to_tensor
+
+        return to_tensor(image)
+
+    paths = write_images(3) + write_images(3, size=(60, 40), folder="b")
+    dataset = make_dataset(paths=[paths[i] for i in (0, 3, 1, 4, 2, 5)])
+    model = get_task_model(
+        Mean(), device="cpu", classes=["a", "b"], transform=transform
+    )
+    fiqa.compute_predictions(dataset, model, num_workers=0)
+    assert dataset.count("mean_ql") == 6

@@ -48,10 +48,38 @@ _LICENCE = f"{LICENCE} (pyiqa); weights: their authors'"
 PIXEL_BUDGET = 1 << 22
 _CROP = 224 * 224
 
-# Networks that give an image in a batch the value it has alone, which
-# scripts/pyiqa_table.py measures; any other runs one image at a time
+# Networks that give an image in a batch the value it has alone, as
+# scripts/pyiqa_table.py measures; any other runs one image at a time. BRISQUE
+# is not among them: it adds up 774 support vectors of weight up to 1,024 in
+# float32, so that another order of summation moves it by up to 4e-3
 BATCHED_KINDS = frozenset(
-    ()
+    {
+        "ARNIQA",
+        "CFANet",
+        "CLIPIQA",
+        "CNNIQA",
+        "DBCNN",
+        "Entropy",
+        "FGResQ",
+        "HyperNet",
+        "ILNIQE",
+        "LAIONAes",
+        "LIQE",
+        "MANIQA",
+        "MUSIQ",
+        "MetaIQA",
+        "NIMA",
+        "NIQE",
+        "NRQM",
+        "PAQ2PIQ",
+        "PI",
+        "PIQE",
+        "QualiCLIP",
+        "TReS",
+        "UNIQUE",
+        "URanker",
+        "WaDIQaM",
+    }
 )
 # How many crops of 224 x 224 a network makes of an image of any size, where
 # that is more than one: what its batches cost
@@ -131,6 +159,9 @@ class PyiqaScorer(Scorer):
         network: ``(n, 3, h, w)`` float32 RGB in [0, 1] to ``n`` scores
         device: where it is
         pixel_budget: pixels per forward pass
+
+    Attributes:
+        batched: whether images of one size share forward passes
     """
 
     input_key = INPUT_KEY
@@ -143,7 +174,10 @@ class PyiqaScorer(Scorer):
 
         self.device = device
         self._network = network
-        self._batched = kind in BATCHED_KINDS
+        # A face is looked for in one image at a time
+        self.batched = kind in BATCHED_KINDS and not hasattr(
+            network, "face_helper"
+        )
         self._least_pixels = _CROPS.get(kind, 1) * _CROP
         self._pixel_budget = pixel_budget
         with torch.inference_mode():
@@ -172,7 +206,7 @@ class PyiqaScorer(Scorer):
 
         for (height, width, _), rows in by_size.items():
             pixels = max(height * width, self._least_pixels)
-            n = max(1, self._pixel_budget // pixels) if self._batched else 1
+            n = max(1, self._pixel_budget // pixels) if self.batched else 1
             for start in range(0, len(rows), n):
                 yield rows[start : start + n]
 

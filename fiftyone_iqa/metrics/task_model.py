@@ -7,6 +7,7 @@ correctness is to be explained.
 
 from __future__ import annotations
 
+import hashlib
 import math
 
 import numpy as np
@@ -61,6 +62,7 @@ class TaskModelMetric(Metric):
                 "model": model.id,
                 "precision": model.precision,
                 "preprocessing": str(model.preprocessing),
+                "classes": _hash(model.classes),
                 "logits": bool(self._store_logits),
             },
             directions={"": NONE, "qp": HIGHER, "qh": LOWER, "ql": HIGHER},
@@ -96,7 +98,16 @@ class _TaskModelScorer(Scorer):
         self.device = str(model.device)
 
     def features(self, inputs):
-        return self._model.logits(np.stack(inputs))
+        # Some of FiftyOne's models keep an image's aspect ratio
+        rows = {}
+        for index, array in enumerate(inputs):
+            rows.setdefault(array.shape, []).append(index)
+        logits = [None] * len(inputs)
+        for indexes in rows.values():
+            batch = self._model.logits(np.stack([inputs[i] for i in indexes]))
+            for index, row in zip(indexes, batch):
+                logits[index] = row
+        return np.stack(logits)
 
     def score(self, features):
         scores = confidence_scores(features)
@@ -111,6 +122,11 @@ class _TaskModelScorer(Scorer):
         ]
         del scores["qm"]
         return scores
+
+
+def _hash(classes):
+    """Returns a digest of the labels; their order is that of the logits."""
+    return hashlib.sha256("\n".join(classes).encode()).hexdigest()[:12]
 
 
 def _slug(model):

@@ -69,26 +69,26 @@ def load_weights(network, state, path: str) -> None:
         # Without it torchvision takes a MNASNet to be of the first layout
         version = getattr(network, "_version", 1)
         state._metadata = OrderedDict({"": {"version": version}})
+    problems = []
     try:
         missing, unexpected = network.load_state_dict(state, strict=False)
     except RuntimeError as e:
-        reason = str(e).splitlines()[-1].strip().rstrip(".")
-        raise IQAError(
-            f"{path!r} does not fit a {type(network).__name__}: {reason}"
-        ) from None
+        # Shapes; names that differ too say more
+        problems = [str(e).splitlines()[-1].strip().rstrip(".")]
+        own = network.state_dict()
+        missing = [name for name in own if name not in state]
+        unexpected = [name for name in state if name not in own]
 
-    if missing or unexpected:
-        parts = [
-            f"{len(names)} weights {what}, such as {names[0]!r}"
-            for names, what in (
-                (missing, "are missing"),
-                (unexpected, "have no place"),
-            )
-            if names
-        ]
+    named = (missing, "are missing"), (unexpected, "have no place")
+    problems = [
+        f"{len(names)} weights {what}, such as {names[0]!r}"
+        for names, what in named
+        if names
+    ] or problems
+    if problems:
         raise IQAError(
             f"{path!r} does not fit a {type(network).__name__}: "
-            f"{'; '.join(parts)}"
+            f"{'; '.join(problems)}"
         )
 
 

@@ -205,6 +205,7 @@ def _checked_classes(classes):
     if classes is None:
         return None
 
+    classes = classes if isinstance(classes, str) else tuple(classes)
     bad = isinstance(classes, str) or not all(
         isinstance(label, str) and label for label in classes
     )
@@ -213,7 +214,7 @@ def _checked_classes(classes):
             "classes must be at least two labels in the order of the "
             f"model's logits; got {classes!r}"
         )
-    return tuple(classes)
+    return classes
 
 
 def _checked_slug(slug):

@@ -29,7 +29,6 @@ from fiftyone_iqa.models.preparation import IMAGENET
 from fiftyone_iqa.preprocessing import ResizeCrop
 
 SMALL = ResizeCrop(64, 64, "bilinear")
-TEN = [f"class {i}" for i in range(10)]
 
 
 def tiny_module(n_classes=3, seed=0):

@@ -198,7 +198,7 @@ def write_evil(path, target):
             return (open, (str(target), "w"))
 
     with open(path, "wb") as f:
-        pickle.dump({"fc.weight": Evil()}, f)
+        pickle.dump({"fc.weight": Evil()}, f, protocol=2)
 
 
 @pytest.mark.parametrize("writer", ["torch", "pickle"])
@@ -272,7 +272,7 @@ def test_auxiliary_heads_are_left_out(tmp_path, images):
     torch.save(plain.state_dict(), path)
     model = get_task_model(f"googlenet//{path}", classes=TEN)
     weights = torchvision.models.GoogLeNet_Weights.DEFAULT
-    check_logits(model, plain, images[:2], weights.transforms())
+    check_logits(model, plain, images[:1], weights.transforms())
 
 
 def test_layouts_that_torchvision_has_left(tmp_path):
