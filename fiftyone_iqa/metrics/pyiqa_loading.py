@@ -7,7 +7,6 @@ takes seconds, and its table of metrics is a file of its own.
 from __future__ import annotations
 
 import difflib
-import importlib
 import importlib.util
 import os
 import runpy
@@ -38,18 +37,6 @@ _REFUSED_KINDS = {
 # pyiqa sends these there by name, whatever the device asked for
 _CUDA_ONLY_KINDS = ("MACLIP",)
 
-# What downloads: (module, function). The first take (url, path), the others
-# (url, folder); modules bind them by name, so each is wrapped where it is
-_FILE_DOWNLOADERS = (
-    ("torch.hub", "download_url_to_file"),
-    ("pyiqa.utils.download_util", "download_url_to_file"),
-    ("facexlib.utils.misc", "download_url_to_file"),
-)
-_CLIP_DOWNLOADERS = (
-    ("pyiqa.archs.clip_model", "_download"),
-    ("pyiqa.archs.afineclip_model", "_download"),
-    ("clip.clip", "_download"),
-)
 _LOCK = threading.Lock()
 
 
@@ -138,9 +125,11 @@ def load_network(name: str, device: str):
         except IQAError:
             raise
         except Exception as e:
+            reason = f"{type(e).__name__}: {str(e).partition(chr(10))[0]}"
             raise IQAError(
-                f"pyiqa cannot build {name!r} ({type(e).__name__}: {e}); if "
-                f"a weights file under {_hub_folder()} is damaged, delete it"
+                f"pyiqa cannot build {name!r} ({reason}): a weights file "
+                f"under {_hub_folder()} is damaged (delete it), or pyiqa "
+                "does not fit a package it uses"
             ) from e
     return network.to(device).eval()
 
@@ -180,7 +169,7 @@ def named_arrays(value, name="", seen=None):
 
 
 def _import_pyiqa():
-    """Imports pyiqa and what downloads for it; returns its builder."""
+    """Returns pyiqa's function that builds networks."""
     pyiqa_table()
     try:
         from pyiqa.archs import build_network
@@ -189,11 +178,6 @@ def _import_pyiqa():
             f"pyiqa is installed but cannot be imported ({e}); {INSTALL} "
             "brings versions that fit"
         ) from e
-
-    # clip_imports brings clip.clip, without its warning about pkg_resources
-    for module in ("clip_imports", "clip_model", "afineclip_model"):
-        with suppress(ImportError):
-            importlib.import_module(f"pyiqa.archs.{module}")
     return build_network
 
 
@@ -204,80 +188,87 @@ def _build(name, build):
     from ..encoders.hub import hub_reachable
 
     offline = constants.HF_HUB_OFFLINE
-    with _checked_downloads(name, offline):
-        constants.HF_HUB_OFFLINE = True
+    with _checked_downloads(offline):
         try:
-            return build()
-        except OSError as e:
-            # timm's and transformers' weights come through the hub's client
-            wanted = _wanted_from_hub(e)
-            if wanted is None:
-                raise
-            constants.HF_HUB_OFFLINE = offline
+            constants.HF_HUB_OFFLINE = True
+            try:
+                return build()
+            except OSError as e:
+                # timm's and transformers' weights come from the hub's client
+                wanted = _locals_of(e, "repo_id", "filename")
+                if wanted is None:
+                    raise
+            finally:
+                constants.HF_HUB_OFFLINE = offline
+
             if not hub_reachable():
-                raise _missing_from_hub(name, *wanted) from None
+                raise _missing_from_hub(name, *wanted)
             return build()
-        finally:
-            constants.HF_HUB_OFFLINE = offline
+        except _OutOfReach as e:
+            raise _missing_file(name, e) from None
+
+
+class _OutOfReach(Exception):
+    """A download that cannot succeed now: its address, its size if known."""
+
+    def __init__(self, url, size):
+        super().__init__(url)
+        self.url = url
+        self.size = size
 
 
 @contextmanager
-def _checked_downloads(name, offline):
-    """Within it, downloads that cannot succeed fail at once.
+def _checked_downloads(offline):
+    """Within it, downloads that cannot succeed raise :class:`_OutOfReach`.
 
-    Who sets ``HF_HUB_OFFLINE=1`` (``offline``) wants nothing downloaded.
+    All of pyiqa's go through torch.hub or its copies of CLIP's loader, and
+    these through ``urlopen``, which would wait and retry for minutes. Who
+    sets ``HF_HUB_OFFLINE=1`` (``offline``) wants nothing downloaded.
     """
+    import urllib.request
 
-    def file_downloader(download):
-        def checked(url, path, *args, **kwargs):
-            _check_download(name, url, str(path), offline)
-            return download(url, path, *args, **kwargs)
+    import torch
 
-        return checked
+    def checked(urlopen):
+        def checked_urlopen(request, *args, **kwargs):
+            url = getattr(request, "full_url", request)
+            size = None if offline else _size_at(url)
+            if size is None or size > MAX_DOWNLOAD_BYTES:
+                raise _OutOfReach(url, size)
+            return urlopen(request, *args, **kwargs)
 
-    def clip_downloader(download):
-        def checked(url, folder):
-            path = os.path.join(folder, os.path.basename(url))
-            if not os.path.isfile(path):
-                _check_download(name, url, path, offline)
-            return download(url, folder)
+        return checked_urlopen
 
-        return checked
-
-    wrapped = []
+    originals = [(m, m.urlopen) for m in (torch.hub, urllib.request)]
+    for module, urlopen in originals:
+        module.urlopen = checked(urlopen)
     try:
-        for wrapper, functions in (
-            (file_downloader, _FILE_DOWNLOADERS),
-            (clip_downloader, _CLIP_DOWNLOADERS),
-        ):
-            for module_name, function in functions:
-                module = sys.modules.get(module_name)
-                if module is not None:
-                    original = getattr(module, function)
-                    wrapped.append((module, function, original))
-                    setattr(module, function, wrapper(original))
         yield
     finally:
-        for module, function, original in wrapped:
-            setattr(module, function, original)
+        for module, urlopen in originals:
+            module.urlopen = urlopen
 
 
-def _check_download(name, url, path, offline):
-    """Raises unless a file can be downloaded now and is not too large."""
-    size = None if offline else _size_at(url)
-    if size is None:
-        raise WeightsUnavailableError(
-            f"pyiqa's {name!r} needs {os.path.basename(path)}, which is not "
-            f"at {path} and cannot be downloaded from "
-            f"{urlsplit(url).hostname}: place {url} there by hand"
+def _missing_file(name, error):
+    """Returns the error that says which file is missing, and where."""
+    # As torch.hub and CLIP's loader call where they write
+    (path,) = (
+        _locals_of(error, "dst")
+        or _locals_of(error, "download_target")
+        or (os.path.join(_hub_folder(), "pyiqa", os.path.basename(error.url)),)
+    )
+    file = os.path.basename(path)
+    if error.size is not None:
+        return IQAError(
+            f"pyiqa's {name!r} would download {error.size / 1e9:.1f} GB "
+            f"({file}), above the limit of {MAX_DOWNLOAD_BYTES / 1e9:.0f} "
+            f"GB; place {error.url} at {path} by hand to use it all the same"
         )
-    if size > MAX_DOWNLOAD_BYTES:
-        raise IQAError(
-            f"pyiqa's {name!r} would download {size / 1e9:.1f} GB "
-            f"({os.path.basename(path)}), above the limit of "
-            f"{MAX_DOWNLOAD_BYTES / 1e9:.0f} GB; place {url} at {path} by "
-            "hand to use it all the same"
-        )
+    return WeightsUnavailableError(
+        f"pyiqa's {name!r} needs {file}, which is not at {path} and cannot "
+        f"be downloaded from {urlsplit(error.url).hostname}: place "
+        f"{error.url} there by hand"
+    )
 
 
 def _size_at(url, timeout=3.0):
@@ -305,19 +296,24 @@ def _size_at(url, timeout=3.0):
     return answers[0] if answers else None
 
 
-def _wanted_from_hub(error):
-    """Returns the ``(repository, file)`` a hub's client did not find.
+def _locals_of(error, *names):
+    """Returns local variables of a call that an error passed through.
 
-    Its errors name neither, and timm and transformers reword them; its own
-    call, somewhere in the chain of tracebacks, has both.
+    Neither the hub's client nor torch.hub says in its errors what it was
+    about, and timm and transformers reword them; the calls in the chain of
+    tracebacks know.
+
+    Returns:
+        the strings ``names`` stand for in the first call that has all of
+        them, or None
     """
     while error is not None:
         traceback = error.__traceback__
         while traceback is not None:
-            names = traceback.tb_frame.f_locals
-            repository, file = names.get("repo_id"), names.get("filename")
-            if isinstance(repository, str) and isinstance(file, str):
-                return repository, file
+            variables = traceback.tb_frame.f_locals
+            found = [variables.get(name) for name in names]
+            if all(isinstance(value, str) for value in found):
+                return found
             traceback = traceback.tb_next
         error = error.__cause__ or error.__context__
     return None
