@@ -32,7 +32,6 @@ BATCHED_KINDS = frozenset(
         "CNNIQA",
         "DBCNN",
         "Entropy",
-        "FGResQ",
         "HyperNet",
         "ILNIQE",
         "LAIONAes",
