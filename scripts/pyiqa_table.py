@@ -1,10 +1,12 @@
 """Prints which of pyiqa's no-reference metrics run here, and how.
 
 Each name is built as ``pyiqa:<name>``: with its parameters where they are in
-``$TORCH_HOME``, else at seeded random weights, which run the same code. Its
-value for an image is compared with pyiqa's own call, and with its value in a
-batch of two. Writes ``scripts/results/pyiqa_metrics.csv``; downloads nothing.
-Exits with 1 if a metric fails or one of ``BATCHED_KINDS`` needs its batch.
+``$TORCH_HOME``, else at seeded random weights, which run the same code. For
+the first name of each kind of network, its value for an image is compared
+with pyiqa's own call (``from_pyiqa``) and with its value in a batch of two
+(``in_batch``). Writes ``scripts/results/pyiqa_metrics.csv``; downloads
+nothing. Exits with 1 if a metric fails or one of ``BATCHED_KINDS`` depends on
+its batch. On busy cores ``OMP_NUM_THREADS=1`` is faster.
 """
 
 import argparse

@@ -29,11 +29,14 @@ HUB = Path(os.environ["TORCH_HOME"], "hub")
 
 @pytest.fixture(scope="module", autouse=True)
 def weights():
-    """Seeded random weights where pyiqa looks for BRISQUE, NIQE, ARNIQA."""
+    """Seeded random weights where pyiqa looks for them."""
     import scipy.io
     import torch
     import torchvision
 
+    # Small operations: threads cost more than they bring
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     for folder in ("pyiqa", "checkpoints", "clip"):
@@ -57,6 +60,7 @@ def weights():
     with pytest.MonkeyPatch.context() as patch:
         _put_clip(HUB / "clip" / "RN50.pt", patch)
         yield
+    torch.set_num_threads(threads)
 
 
 def _put_clip(path, patch):
