@@ -85,7 +85,7 @@ def compute_correctness(
             under 5 % of the predictions could match, or ``field`` is not ours
     """
     collection = _collection(samples)
-    _check_field(collection, field)
+    _check_field(field)
     if eval_key is not None:
         return _from_evaluation(collection, eval_key, field)
 
@@ -132,17 +132,20 @@ def _collection(samples):
     return samples
 
 
-def _check_field(collection, field):
+def _check_field(field):
     if not isinstance(field, str) or not field.isidentifier():
         raise IQAError(
             "field must be letters, digits and underscores, starting with a "
             f"letter; got {field!r}"
         )
-    existing = collection._root_dataset.get_field(field)
+
+
+def _check_ours(dataset, path):
+    existing = dataset.get_field(path)
     info = ((existing and existing.info) or {}).get(INFO_KEY) or {}
     if existing is not None and info.get("metric") != "correctness":
         raise IQAError(
-            f"Field {field!r} exists and is not a correctness field; pass "
+            f"Field {path!r} exists and is not a correctness field; pass "
             "another field="
         )
 
@@ -191,25 +194,24 @@ def _flat(lists):
     return [label for labels in lists if labels for label in labels]
 
 
-def _info(source):
-    return {INFO_KEY: {"metric": "correctness", "identity": source}}
+def _declare(dataset, path, source):
+    import fiftyone as fo
+
+    info = {INFO_KEY: {"metric": "correctness", "identity": source}}
+    existing = dataset.get_field(path)
+    if existing is None:
+        dataset.add_sample_field(
+            path, fo.BooleanField, description=_DESCRIPTION, info=info
+        )
+    else:
+        existing.info = info
+        existing.save()
 
 
 def _write_samples(collection, field, values, source):
-    import fiftyone as fo
-
     dataset = collection._root_dataset
-    if dataset.get_field(field) is None:
-        dataset.add_sample_field(
-            field,
-            fo.BooleanField,
-            description=_DESCRIPTION,
-            info=_info(source),
-        )
-    else:
-        existing = dataset.get_field(field)
-        existing.info = _info(source)
-        existing.save()
+    _check_ours(dataset, field)
+    _declare(dataset, field, source)
     ids = collection.values("id")
     collection.set_values(field, dict(zip(ids, values)), key_field="id")
     return _report((field,), values)
@@ -258,27 +260,26 @@ def _judged(value):
 
 
 def _write_objects(collection, config, eval_key, field, source):
-    import fiftyone as fo
-
     dataset = collection._root_dataset
-    fields, judged_predictions = [], []
-    for label_field in (config.pred_field, config.gt_field):
-        _, root = dataset._get_label_field_path(label_field)
-        nested = collection.values(f"{root}.{eval_key}")
+    roots = [
+        dataset._get_label_field_path(name)[1]
+        for name in (config.pred_field, config.gt_field)
+    ]
+    for root in roots:
+        _check_ours(dataset, f"{root}.{field}")
+
+    written = []
+    for root in roots:
         path = f"{root}.{field}"
-        if dataset.get_field(path) is None:
-            dataset.add_sample_field(
-                path,
-                fo.BooleanField,
-                description=_DESCRIPTION,
-                info=_info(source),
-            )
+        _declare(dataset, path, source)
+        nested = collection.values(f"{root}.{eval_key}")
         values = [
             None if row is None else [_judged(value) for value in row]
             for row in nested
         ]
         collection.set_values(path, values)
-        fields.append(path)
-        if label_field == config.pred_field:
-            judged_predictions = _flat(values)
-    return _report(tuple(fields), judged_predictions)
+        written.append((path, values))
+
+    paths = tuple(path for path, _ in written)
+    _, judged_predictions = written[0]
+    return _report(paths, _flat(judged_predictions))

@@ -8,7 +8,7 @@ from .errors import IQAError
 from .metrics.confidence import confidence_scores
 from .metrics.registry import HIGHER, LOWER, Output
 from .scoring.report import QualityReport
-from .scoring.source import Row
+from .scoring.source import INFO_KEY, Row
 
 _MIN_CLASSES = 2
 _CHUNK = 10_000
@@ -165,7 +165,7 @@ def _check_ours(source, name, info):
     existing = source.get_field(name)
     if existing is None:
         return
-    found = (existing.info or {}).get("iqa") or {}
+    found = (existing.info or {}).get(INFO_KEY) or {}
     if found.get("identity") != info["identity"]:
         raise IQAError(
             f"Field {name!r} exists and was not read from "

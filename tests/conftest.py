@@ -376,13 +376,6 @@ def encoder_names(tiny_clip):
     return [f"iqa-tiny/{tiny_clip / f'{seed}.pt'}" for seed in range(2)]
 
 
-@pytest.fixture
-def no_pyiqa_weights():
-    """Takes away the parameters that tests of pyiqa left for the session."""
-    folder = Path(os.environ["TORCH_HOME"], "hub", "pyiqa")
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 # The browser ----------------------------------------------------------------
 
 

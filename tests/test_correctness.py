@@ -152,3 +152,24 @@ def test_vocabularies_that_do_not_meet(predicted):
     with pytest.raises(fiqa.IQAError, match="zebra crossing"):
         fiqa.compute_correctness(predicted, "other", "ground_truth")
     assert not predicted.has_field("iqa_correct")
+
+
+def test_objects_own_fields_are_left_alone(make_dataset):
+    import fiftyone as fo
+
+    def boxes(**attributes):
+        box = fo.Detection(
+            label="cat", bounding_box=[0, 0, 1, 1], confidence=1, **attributes
+        )
+        return fo.Detections(detections=[box])
+
+    dataset = make_dataset(1)
+    sample = dataset.first()
+    sample["t"], sample["p"] = boxes(iqa_correct="mine"), boxes()
+    sample.save()
+    dataset.add_dynamic_sample_fields()
+    dataset.evaluate_detections("p", gt_field="t", eval_key="ev")
+    with pytest.raises(fiqa.IQAError, match="t.detections.iqa_correct"):
+        fiqa.compute_correctness(dataset, eval_key="ev")
+    assert dataset.values("t.detections.iqa_correct") == [["mine"]]
+    assert not dataset.has_field("p.detections.iqa_correct")

@@ -78,20 +78,26 @@ class Encoder(ABC):
             ``(k, d)`` float32 array of unit rows
         """
 
-    def _autocast(self):
-        """Returns the context in which the image tower runs."""
-        import torch
-
-        dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16}
-        return torch.autocast(
-            self.device.type,
-            dtype=dtypes.get(self.precision),
-            enabled=self.precision in dtypes,
-        )
-
     @abstractmethod
     def _weights_digest(self) -> str:
         """Returns a short hexadecimal digest of the weights."""
+
+
+def autocast(device, precision: str):
+    """Returns the context in which a network runs at a precision.
+
+    Args:
+        device: the ``torch.device`` it is on
+        precision: one of :data:`PRECISIONS`; fp32 changes nothing
+    """
+    import torch
+
+    dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16}
+    return torch.autocast(
+        device.type,
+        dtype=dtypes.get(precision),
+        enabled=precision in dtypes,
+    )
 
 
 def unit_rows(array) -> np.ndarray:

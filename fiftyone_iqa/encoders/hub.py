@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import threading
-from contextlib import suppress
+
+from ..network import head
 
 
 def hub_reachable(timeout: float = 3.0) -> bool:
@@ -13,25 +13,11 @@ def hub_reachable(timeout: float = 3.0) -> bool:
     ``HF_HUB_OFFLINE=1`` answers no without asking; proxies and mirrors
     (``HF_ENDPOINT``) are respected.
     """
-    import requests
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
         return False
-
-    answered = threading.Event()
-
-    def ask():
-        with suppress(requests.RequestException):
-            requests.head(constants.ENDPOINT, timeout=timeout)
-            answered.set()
-
-    # Of its own, requests' timeout covers neither the look-up of a name nor
-    # several addresses
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(timeout)
-    return answered.is_set()
+    return head(constants.ENDPOINT, timeout) is not None
 
 
 def cached_weights(architecture: str, tag: str) -> str | None:

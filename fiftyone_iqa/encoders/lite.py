@@ -46,6 +46,7 @@ from .base import (
     PRECISIONS,
     Encoder,
     EncoderUnavailableError,
+    autocast,
     digest_of_arrays,
     unit_rows,
 )
@@ -162,7 +163,7 @@ class LiteEncoder(Encoder):
         with torch.inference_mode():
             pixels = torch.as_tensor(batch).to(self.device)
             pixels = normalize(pixels).to(memory_format=self._memory_format)
-            with self._autocast():
+            with autocast(self.device, self.precision):
                 pooled = model.forward_head(
                     model.forward_features(pixels), pre_logits=True
                 )

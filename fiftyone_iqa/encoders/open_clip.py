@@ -8,7 +8,13 @@ import numpy as np
 
 from ..errors import IQAError
 from ..preprocessing import ResizeCrop, TorchTransform
-from .base import Encoder, EncoderUnavailableError, digest_of_arrays, unit_rows
+from .base import (
+    Encoder,
+    EncoderUnavailableError,
+    autocast,
+    digest_of_arrays,
+    unit_rows,
+)
 from .hub import cached_weights, hub_reachable
 
 _TEXT_BATCH = 64
@@ -53,7 +59,7 @@ class OpenCLIPEncoder(Encoder):
             batch = torch.as_tensor(batch).to(self.device, torch.float32)
             if self._normalise is not None:
                 batch = (batch - self._mean) / self._std
-            with self._autocast():
+            with autocast(self.device, self.precision):
                 embeddings = self._model.encode_image(batch)
             return unit_rows(embeddings.float().cpu().numpy())
 

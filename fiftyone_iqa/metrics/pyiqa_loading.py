@@ -12,7 +12,7 @@ import os
 import runpy
 import sys
 import threading
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from ..errors import IQAError, WeightsUnavailableError
+from ..network import head
 
 LICENCE = "PolyForm-Noncommercial-1.0.0"
 INSTALL = 'pip install "fiftyone-iqa[baselines]"'
@@ -271,29 +272,15 @@ def _missing_file(name, error):
     )
 
 
-def _size_at(url, timeout=3.0):
+def _size_at(url):
     """Returns how many bytes lie at an address (0 if it does not say).
 
-    Returns None where it does not answer within ``timeout`` seconds.
+    Returns None where nothing is, or nobody answers.
     """
-    import requests
-
-    answers = []
-
-    def ask():
-        with suppress(requests.RequestException):
-            response = requests.head(
-                url, timeout=timeout, allow_redirects=True
-            )
-            if response.ok:
-                answers.append(int(response.headers.get("Content-Length", 0)))
-
-    # requests' own timeout covers neither the look-up of a name nor several
-    # addresses
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(timeout)
-    return answers[0] if answers else None
+    response = head(url, allow_redirects=True)
+    if response is None or not response.ok:
+        return None
+    return int(response.headers.get("Content-Length", 0))
 
 
 def _locals_of(error, *names):

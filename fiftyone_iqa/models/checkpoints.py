@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 from collections import OrderedDict
-from contextlib import suppress
 
 from ..errors import IQAError
+from ..network import head
 from .base import ModelUnavailableError
 
 # Under which training scripts keep the weights, and what they put before
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _PREFIXES = ("module.", "_orig_mod.", "model.")
-
-_TIMEOUT = 3.0
 
 
 def read_state_dict(path: str) -> OrderedDict:
@@ -122,7 +119,7 @@ def fetch(url: str, name: str, instead: str) -> str:
         return path
 
     reason = "it cannot be reached"
-    if url_reachable(url, _TIMEOUT):
+    if head(url) is not None:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         digest = re.search(r"-([0-9a-f]{8,})\.", os.path.basename(url))
         digest = digest and digest[1]
@@ -137,25 +134,6 @@ def fetch(url: str, name: str, instead: str) -> str:
         f"could not be fetched from {url} ({reason}). Fetch that file on "
         f"another machine and place it there, or pass it as {instead!r}"
     )
-
-
-def url_reachable(url: str, timeout: float = _TIMEOUT) -> bool:
-    """Returns whether a web server answers within ``timeout`` seconds."""
-    import requests
-
-    answered = threading.Event()
-
-    def ask():
-        with suppress(requests.RequestException):
-            requests.head(url, timeout=timeout)
-            answered.set()
-
-    # Of its own, requests' timeout covers neither the look-up of a name nor
-    # several addresses
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(timeout)
-    return answered.is_set()
 
 
 def _read(path):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..encoders.base import digest_of_arrays
+from ..encoders.base import autocast, digest_of_arrays
 from ..errors import IQAError
 from ..preprocessing import ResizeCrop, TorchTransform
 from .base import TaskModel
@@ -95,7 +95,7 @@ class TorchTaskModel(TaskModel):
         with torch.inference_mode():
             batch = normalise(torch.as_tensor(batch).to(self.device))
             batch = batch.contiguous(memory_format=self._format)
-            with self._autocast():
+            with autocast(self.device, self.precision):
                 output = self._module(batch)
             logits = self._logits_of(output, len(batch))
             return logits.float().cpu().numpy()
@@ -119,16 +119,6 @@ class TorchTaskModel(TaskModel):
                 f"{len(self.classes)} classes"
             )
         return logits
-
-    def _autocast(self):
-        import torch
-
-        dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16}
-        return torch.autocast(
-            self.device.type,
-            dtype=dtypes.get(self.precision),
-            enabled=self.precision in dtypes,
-        )
 
     def _weights_digest(self):
         return digest_of_arrays(self._module.state_dict().items())

@@ -9,9 +9,9 @@ import numpy as np
 from ..encoders.base import digest_of_arrays
 from ..encoders.hub import hub_reachable
 from ..errors import IQAError
+from ..network import head
 from ..preprocessing import TorchTransform
 from .base import ModelUnavailableError, TaskModel
-from .checkpoints import url_reachable
 from .torch_models import described
 
 
@@ -172,7 +172,7 @@ def _require_weights(name, zoo_model):
         if (
             url is None
             or foz.is_zoo_model_downloaded(zoo_model.name)
-            or url_reachable(url)
+            or head(url) is not None
         ):
             return
         raise ModelUnavailableError(

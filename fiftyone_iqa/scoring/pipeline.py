@@ -120,6 +120,7 @@ class Pipeline:
         """Yields the outcomes of batches of items."""
         self._by_index = {item.index: item for item in items}
         self._vectors: dict[tuple[int, str], np.ndarray] = {}
+        self._sources: dict[int, Source] = {}
         self._cached_only: deque[Item] = deque()
 
         batch = []
@@ -169,6 +170,7 @@ class Pipeline:
             return
 
         sources = [Source.of_file(i.path, i.crop_box) for i in items]
+        self._sources.update((i.index, s) for i, s in zip(items, sources))
         for key, scorer in self._scorers.items():
             cache = self._caches.get(scorer.cache_space)
             if cache is None:
@@ -202,6 +204,8 @@ class Pipeline:
         with self.statistics.timed("model"):
             for key, scorer in self._scorers.items():
                 self._score_metric(key, scorer, batch, outcomes, computed)
+        for item, _, _ in batch:
+            self._sources.pop(item.index, None)
         return outcomes
 
     def _score_metric(self, key, scorer, batch, outcomes, computed):
@@ -244,9 +248,9 @@ class Pipeline:
         rows = [row for row in computed_rows if row in features]
         if cache is None or not rows:
             return
-        items = [batch[row][0] for row in rows]
+        # As they were before decoding: a file that changed meanwhile is stale
         cache.put(
-            [Source.of_file(i.path, i.crop_box) for i in items],
+            [self._sources[batch[row][0].index] for row in rows],
             np.stack([features[row] for row in rows]),
         )
 

@@ -6,6 +6,7 @@ The files lie in the session's own ``TORCH_HOME``, where pyiqa looks first.
 import hashlib
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,8 @@ def weights():
         _put_clip(HUB / "clip" / "RN50.pt", patch)
         yield
     torch.set_num_threads(threads)
+    # Elsewhere these weights are missing
+    shutil.rmtree(HUB)
 
 
 def _put_clip(path, patch):

@@ -22,15 +22,6 @@ _TIMEOUT = 60_000
 _NETWORK = re.compile(r"Failed to load resource|net::ERR_|analytics")
 
 
-@pytest.fixture(scope="module")
-def plugin():
-    from fiftyone_iqa.plugin import install_plugin, uninstall_plugin
-
-    install_plugin(force=True)
-    yield
-    uninstall_plugin()
-
-
 @pytest.fixture
 def dataset(make_dataset, photographs, tmp_path):
     """The photographs, and each of them blurred beyond recognition."""
@@ -51,7 +42,7 @@ def dataset(make_dataset, photographs, tmp_path):
 
 
 @pytest.fixture
-def open_app(chromium_path, plugin, tmp_path):
+def open_app(chromium_path, tmp_path):
     """A function that opens a dataset in the App and returns the page.
 
     Console errors that are not the network's fail the test.

@@ -8,42 +8,9 @@ URI = "@fiftyone-iqa/iqa/compute_quality"
 LIST_URI = "@fiftyone-iqa/iqa/list_quality_metrics"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def plugin():
-    from fiftyone_iqa.plugin import install_plugin, uninstall_plugin
-
-    install_plugin(force=True)
-    yield
-    uninstall_plugin()
-
-
-@pytest.fixture
-def foo():
-    import fiftyone.operators as foo
-
-    return foo
-
-
 @pytest.fixture
 def labelled(make_dataset):
     return make_dataset(6, labels=["cat", "dog"], persistent=True)
-
-
-def form(foo, dataset, view=None, **params):
-    """Returns the input form as the App gets it."""
-    from fiftyone.operators.executor import ExecutionContext, Executor
-
-    request = {"dataset_name": dataset.name, "params": params}
-    if view is not None:
-        request["view"] = view._serialize()
-    context = ExecutionContext(request, executor=Executor())
-    operator = foo.get_operator(URI)
-    with context:
-        return operator.resolve_type(context, "inputs").to_json()
-
-
-def properties(form_json):
-    return form_json["type"]["properties"]
 
 
 def test_executes_immediately(foo, labelled):
@@ -110,8 +77,8 @@ def test_is_callable(foo, labelled):
     assert queued.delegated
 
 
-def test_form_chooses_labels_only_where_they_matter(foo, labelled):
-    with_labels = properties(form(foo, labelled))
+def test_form_chooses_labels_only_where_they_matter(form, labelled):
+    with_labels = form(URI, labelled)
     assert {"metrics", "class_source", "encoder", "overwrite"} <= set(
         with_labels
     )
@@ -122,30 +89,28 @@ def test_form_chooses_labels_only_where_they_matter(foo, labelled):
     sources = with_labels["class_source"]["view"]["choices"]
     assert "ground_truth" in [choice["value"] for choice in sources]
 
-    without = properties(form(foo, labelled, metrics=["tv"]))
+    without = form(URI, labelled, metrics=["tv"])
     assert "class_source" not in without
-    typed = properties(form(foo, labelled, class_source="typed"))
+    typed = form(URI, labelled, class_source="typed")
     assert "class_names" in typed
 
 
-def test_form_offers_the_target_where_there_is_a_choice(foo, labelled):
-    assert "view_target" in properties(
-        form(foo, labelled, view=labelled.limit(2))
-    )
+def test_form_offers_the_target_where_there_is_a_choice(form, labelled):
+    assert "view_target" in form(URI, labelled, view=labelled.limit(2))
 
 
-def test_form_refuses_what_cannot_be_scored(foo, labelled):
-    refused = properties(form(foo, labelled, view=labelled.match_tags("no")))
+def test_form_refuses_what_cannot_be_scored(form, labelled):
+    refused = form(URI, labelled, view=labelled.match_tags("no"))
     assert refused["unusable"]["invalid"]
     assert "empty" in refused["unusable"]["view"]["label"]
     assert "metrics" not in refused
 
 
-def test_form_and_defaults_run(foo, labelled):
+def test_form_and_defaults_run(foo, form, labelled):
     """What the form proposes, unchanged, is a valid call."""
     params = {
         name: prop["default"]
-        for name, prop in properties(form(foo, labelled)).items()
+        for name, prop in form(URI, labelled).items()
         if prop.get("default") is not None and name != "view_target"
     }
     foo.execute_operator(URI, {"dataset": labelled}, params=params)

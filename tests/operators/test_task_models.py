@@ -5,22 +5,6 @@ import pytest
 ROOT = "@fiftyone-iqa/iqa/"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def plugin():
-    from fiftyone_iqa.plugin import install_plugin, uninstall_plugin
-
-    install_plugin(force=True)
-    yield
-    uninstall_plugin()
-
-
-@pytest.fixture
-def foo():
-    import fiftyone.operators as foo
-
-    return foo
-
-
 @pytest.fixture
 def predicted(make_dataset):
     import fiftyone as fo
@@ -32,19 +16,7 @@ def predicted(make_dataset):
     return dataset
 
 
-def form(foo, uri, dataset, **params):
-    from fiftyone.operators.executor import ExecutionContext, Executor
-
-    context = ExecutionContext(
-        {"dataset_name": dataset.name, "params": params}, executor=Executor()
-    )
-    operator = foo.get_operator(uri)
-    with context:
-        resolved = operator.resolve_type(context, "inputs").to_json()
-    return resolved["type"]["properties"]
-
-
-def test_predictions(foo, predicted):
+def test_predictions(foo, form, predicted):
     result = foo.execute_operator(
         f"{ROOT}compute_predictions",
         {"view": predicted[:3]},
@@ -59,12 +31,12 @@ def test_predictions(foo, predicted):
     operator = foo.get_operator(f"{ROOT}compute_predictions")
     report = operator(predicted, model="efficientnet_lite0")
     assert report.metrics[0].skipped == 3
-    assert "model" in form(foo, operator.uri, predicted)
+    assert "model" in form(operator.uri, predicted)
 
 
-def test_correctness(foo, predicted):
+def test_correctness(foo, form, predicted):
     uri = f"{ROOT}compute_correctness"
-    properties = form(foo, uri, predicted)
+    properties = form(uri, predicted)
     assert {"predictions", "ground_truth", "field"} <= set(properties)
     assert "how" not in properties
     result = foo.execute_operator(
@@ -78,13 +50,13 @@ def test_correctness(foo, predicted):
     assert "accuracy 0.500" in requests[-1]["params"]["message"]
 
 
-def test_correctness_of_an_evaluation(foo, predicted):
+def test_correctness_of_an_evaluation(foo, form, predicted):
     uri = f"{ROOT}compute_correctness"
     predicted.evaluate_classifications(
         "model", gt_field="ground_truth", eval_key="ev"
     )
-    assert "how" in form(foo, uri, predicted)
-    properties = form(foo, uri, predicted, how="evaluation")
+    assert "how" in form(uri, predicted)
+    properties = form(uri, predicted, how="evaluation")
     assert "eval_key" in properties
     assert "predictions" not in properties
     foo.execute_operator(

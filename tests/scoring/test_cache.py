@@ -154,3 +154,23 @@ def test_any_space_is_a_file_name(tmp_path, space):
     cache = EmbeddingCache(space, tmp_path)
     assert cache.path.parent == tmp_path
     cache.close()
+
+
+def test_a_file_that_changes_during_the_run_is_not_cached_as_new(
+    labelled, encoder_names, monkeypatch
+):
+    from fiftyone_iqa.encoders.open_clip import OpenCLIPEncoder
+
+    path = labelled.values("filepath")[3]
+    encode = OpenCLIPEncoder.encode_images
+
+    def replace_then_encode(self, batch):
+        Image.fromarray(np.zeros((40, 56, 3), dtype=np.uint8)).save(path)
+        return encode(self, batch)
+
+    arguments = {"metrics": "zsclip", "encoder": encoder_names[0]}
+    with monkeypatch.context() as patch:
+        patch.setattr(OpenCLIPEncoder, "encode_images", replace_then_encode)
+        fiqa.compute_quality(labelled, **arguments)
+    report = fiqa.compute_quality(labelled, overwrite=True, **arguments)
+    assert (report.n_decoded, report.n_from_cache) == (1, 11)

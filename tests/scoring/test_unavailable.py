@@ -6,7 +6,6 @@ import fiftyone_iqa as fiqa
 from fiftyone_iqa.errors import WeightsUnavailableError
 
 pytest.importorskip("pyiqa")
-pytestmark = pytest.mark.usefixtures("no_pyiqa_weights")
 
 
 def test_the_other_metrics_are_computed(labelled, caplog):

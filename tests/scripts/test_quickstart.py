@@ -292,7 +292,6 @@ def _mean_ql(dataset, corruption):
     }
 
 
-@pytest.mark.usefixtures("no_pyiqa_weights")
 def test_the_main_job(name, capsys, monkeypatch):
     monkeypatch.setattr("fiftyone_iqa.encoders.hub_reachable", lambda: False)
     argv = ["--no-app", "--name", name, "--encoder", "lite"]
