@@ -26,7 +26,7 @@ def compute_predictions(
 
     One forward pass writes ``<model>`` (``fo.Classification`` with label and
     confidence) and ``<model>_qp``, ``<model>_qh`` and ``<model>_ql`` (Drenkow
-    & Unberath 2025, section 4.3), where ``<model>`` is the model's slug or
+    & Unberath 2025, section 2.3), where ``<model>`` is the model's slug or
     ``field``. Other metrics asked for here share the decoding.
 
     Args:

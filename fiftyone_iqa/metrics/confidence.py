@@ -1,6 +1,6 @@
 """Q_p, Q_h and Q_l of a classification's logits.
 
-Drenkow & Unberath 2025, section 4.3 (strong guidance, a task model's logits)
+Drenkow & Unberath 2025, section 2.3 (strong guidance, a task model's logits)
 and section 4.4 (weak guidance, similarities to class names).
 """
 

@@ -1,6 +1,6 @@
 """Strong guidance: a trained task model's prediction and its confidence.
 
-Drenkow & Unberath 2025, sections 2.3 and 4.3: Q_p, Q_h and Q_l of the task
+Drenkow & Unberath 2025, section 2.3: Q_p, Q_h and Q_l of the task
 model's own softmax. One forward pass gives them and the prediction whose
 correctness is to be explained.
 """
@@ -167,5 +167,5 @@ def _spec(stem, model):
         ),
         licence="the model's",
         weights=name,
-        paper="Drenkow & Unberath 2025, section 4.3",
+        paper="Drenkow & Unberath 2025, section 2.3",
     )
