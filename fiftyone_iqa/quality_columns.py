@@ -1,0 +1,279 @@
+"""Quality and correctness of a collection as columns: the analysis's edge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .errors import IQAError
+from .metrics.registry import HIGHER, LOWER, PREDICTION, get_metric
+from .scoring.source import INFO_KEY
+
+SOURCE_FIELD = "source_id"
+CONDITION_FIELDS = ("corruption", "severity")
+CLEAN = "clean"
+
+
+@dataclass(frozen=True)
+class MetricField:
+    """A field that holds a quality metric, with what is known of it.
+
+    Attributes:
+        path: the field
+        direction: ``"higher"``, ``"lower"`` or ``"none"``
+        guidance: ``"none"``, ``"weak"`` or ``"strong"``, or None for a field
+            somebody else computed
+        metric: name of the metric, or ``"external"``
+        identity: the frozen configuration, or None
+    """
+
+    path: str
+    direction: str
+    guidance: str | None
+    metric: str
+    identity: dict | None
+
+    @property
+    def higher_is_better(self) -> bool | None:
+        """The direction as a bool, None where there is none."""
+        return {HIGHER: True, LOWER: False}.get(self.direction)
+
+
+def metric_fields(samples, metrics: Sequence[str] | str) -> list[MetricField]:
+    """Finds the fields of metrics.
+
+    Args:
+        samples: a dataset or view
+        metrics: field paths (``"zsclip_ql"``,
+            ``"ground_truth.detections.tv"``) or names of metrics
+            (``"zsclip"``), which stand for all their fields
+
+    Raises:
+        IQAError: if a field is missing, is no quality metric, or fields of
+            samples and of objects are mixed
+    """
+    check_collection(samples)
+    if isinstance(metrics, str):
+        metrics = [metrics]
+    fields = []
+    for name in metrics:
+        fields += _fields_of(samples, name)
+    fields = list({field.path: field for field in fields}.values())
+    if not fields:
+        raise IQAError(
+            "metrics is empty; name quality fields, such as 'zsclip_ql'"
+        )
+    roots = {_object_root(samples, field.path) for field in fields}
+    if len(roots) > 1:
+        raise IQAError(
+            "metrics of images and of objects cannot be analysed together: "
+            f"{', '.join(field.path for field in fields)}"
+        )
+    return fields
+
+
+def check_collection(samples) -> None:
+    """Raises IQAError unless it is a dataset or view with samples."""
+    import fiftyone.core.collections as foc
+
+    if not isinstance(samples, foc.SampleCollection):
+        raise IQAError(
+            "samples must be a FiftyOne dataset or view, not "
+            f"{type(samples).__name__}"
+        )
+    if not samples:
+        raise IQAError("The collection is empty: there is nothing to analyse")
+
+
+def _fields_of(samples, name):
+    if not isinstance(name, str):
+        raise IQAError(f"A metric is the name of a field, not {name!r}")
+    if samples.get_field(name) is not None:
+        return [_metric_field(samples, name)]
+
+    try:
+        spec = get_metric(name).spec
+    except IQAError:
+        raise IQAError(
+            f"Dataset {samples._root_dataset.name!r} has no field {name!r}; "
+            f"its quality fields are {_quality_fields(samples) or 'none'}"
+        ) from None
+    scores = [o.suffix for o in spec.outputs if o.kind != PREDICTION]
+    names = spec.field_names()
+    found = [
+        _metric_field(samples, names[suffix])
+        for suffix in scores
+        if samples.get_field(names[suffix]) is not None
+    ]
+    if not found:
+        raise IQAError(
+            f"Metric {name!r} has not been computed on dataset "
+            f"{samples._root_dataset.name!r}; run "
+            f"compute_quality(samples, metrics={name!r}) first"
+        )
+    return found
+
+
+def _metric_field(samples, path):
+    import fiftyone as fo
+
+    field = samples.get_field(path)
+    info = (field.info or {}).get(INFO_KEY) or {}
+    if not isinstance(field, (fo.FloatField, fo.IntField)):
+        raise IQAError(
+            f"Field {path!r} is a {type(field).__name__}; a quality metric "
+            "is a float or integer field"
+        )
+    if "direction" not in info:
+        raise IQAError(
+            f"Field {path!r} has no direction: declare it with "
+            f"use_quality_field(samples, {path!r}, higher_is_better=…)"
+        )
+    return MetricField(
+        path,
+        info["direction"],
+        info.get("guidance"),
+        info["metric"],
+        info.get("identity"),
+    )
+
+
+def _quality_fields(samples):
+    schema = samples._root_dataset.get_field_schema(flat=True)
+    return ", ".join(
+        path
+        for path, field in schema.items()
+        if "direction" in ((field.info or {}).get(INFO_KEY) or {})
+    )
+
+
+def _object_root(samples, path):
+    """Returns the list of objects a path lies in, or None for a sample's."""
+    parts = path.split(".")
+    for i in range(1, len(parts)):
+        parent = ".".join(parts[:i])
+        if _is_list(samples.get_field(parent)):
+            return parent
+    return None
+
+
+def _is_list(field):
+    import fiftyone as fo
+
+    return isinstance(field, fo.ListField)
+
+
+class QualityColumns:
+    """Reads columns of equal length: a row per image, or per object.
+
+    Columns of samples are repeated for their objects where the metrics are
+    objects'.
+
+    Args:
+        samples: a dataset or view
+        fields: from :func:`metric_fields`
+        source (None): field that names the original image of each sample;
+            by default ``source_id`` where the dataset has it, and a sample
+            without one is its own source
+
+    Attributes:
+        n: rows
+        quality: ``(n, m)`` float64, NaN where missing
+        source: ``(n,)`` ids of the original images
+    """
+
+    def __init__(self, samples, fields: Sequence[MetricField], source=None):
+        self._samples = samples
+        self._root = _object_root(samples, fields[0].path)
+        if source is None and samples.get_field(SOURCE_FIELD) is not None:
+            source = SOURCE_FIELD
+        elif source is not None:
+            self._check(source)
+        self.source_field = source
+
+        columns = samples.values([field.path for field in fields])
+        self._counts = None
+        if self._root is not None:
+            self._counts = np.array([len(row or ()) for row in columns[0]])
+            columns = [
+                [value for row in column for value in row or ()]
+                for column in columns
+            ]
+        self.quality = np.array(columns, dtype=float).T
+        self.n = len(self.quality)
+
+        ids = samples.values("id")
+        if source is not None:
+            named = samples.values(source)
+            ids = [i if s is None else s for i, s in zip(ids, named)]
+        self.source = np.asarray(self._spread(ids), dtype=object)
+
+    def column(self, path: str) -> list:
+        """Returns ``n`` values of any field, None where missing.
+
+        Raises:
+            IQAError: if there is no such field, or it belongs to other
+                objects than the metrics
+        """
+        self._check(path)
+        root = _object_root(self._samples, path)
+        if root is not None and root != self._root:
+            raise IQAError(
+                f"Field {path!r} belongs to objects, and the metrics to "
+                f"{'images' if self._root is None else self._root}"
+            )
+        values = self._samples.values(path)
+        if root is None:
+            return self._spread(values)
+        return [value for row in values for value in row or ()]
+
+    def correct(self, path: str) -> np.ndarray:
+        """Returns ``(n,)`` 1 right, 0 wrong, NaN where unknown.
+
+        Raises:
+            IQAError: if it is no boolean field
+        """
+        import fiftyone as fo
+
+        self._check(path)
+        if not isinstance(self._samples.get_field(path), fo.BooleanField):
+            raise IQAError(
+                f"Field {path!r} is no boolean field; compute_correctness() "
+                "writes one"
+            )
+        return np.array(self.column(path), dtype=float)
+
+    def groups(self, paths: Sequence[str]) -> list:
+        """Returns ``n`` tuples of the fields' values, None where any is."""
+        columns = [self.column(path) for path in paths]
+        return [
+            None if any(v is None for v in row) else row
+            for row in zip(*columns)
+        ]
+
+    def names(self, by: Sequence[str] | str) -> list:
+        """Returns ``n`` names of slices: one field's values, or tuples."""
+        if isinstance(by, str):
+            return self.column(by)
+        return self.groups(list(by))
+
+    def tags(self) -> dict:
+        """Returns ``{tag: (n,) bool}`` of the samples' tags."""
+        rows = [set(tags) for tags in self._samples.values("tags")]
+        names = sorted(set().union(*rows))
+        rows = self._spread(rows)
+        return {tag: np.array([tag in row for row in rows]) for tag in names}
+
+    def _spread(self, values):
+        if self._counts is None:
+            return list(values)
+        return [v for v, n in zip(values, self._counts) for _ in range(n)]
+
+    def _check(self, path):
+        if not isinstance(path, str) or self._samples.get_field(path) is None:
+            raise IQAError(
+                f"Dataset {self._samples._root_dataset.name!r} has no field "
+                f"{path!r}"
+            )
