@@ -13,7 +13,6 @@ from .scoring.source import INFO_KEY
 
 SOURCE_FIELD = "source_id"
 CONDITION_FIELDS = ("corruption", "severity")
-CLEAN = "clean"
 
 
 @dataclass(frozen=True)

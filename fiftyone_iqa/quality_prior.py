@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime, timezone
 
@@ -15,9 +16,9 @@ from .analysis.metric_report import (
 )
 from .analysis.predictability import predictability
 from .brain import SCHEMA, ImageQualityConfig, ImageQualityResults
+from .corruptions import CLEAN
 from .errors import IQAError
 from .quality_columns import (
-    CLEAN,
     CONDITION_FIELDS,
     QualityColumns,
     metric_fields,
@@ -147,6 +148,8 @@ def build_quality_prior(
         )
         bar.update()
 
+    # As it will be when it is loaded: JSON knows no tuples
+    report = json.loads(json.dumps(report))
     results = ImageQualityResults(samples, config, brain_key, report, method)
     if brain_key is not None:
         method.register_run(samples, brain_key, cleanup=False)

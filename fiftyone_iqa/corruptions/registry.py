@@ -34,6 +34,12 @@ class Corruption:
     parameters: tuple
     function: Callable
 
+    @property
+    def description(self) -> str:
+        """What the corruption does, in a sentence or two."""
+        paragraph, *_ = self.function.__doc__.split("\n\n")
+        return " ".join(paragraph.split())
+
 
 def corruption(family: str, *parameters):
     """Registers a function as the corruption of its name.
@@ -61,6 +67,35 @@ def list_corruptions() -> list[str]:
     return list(_REGISTRY)
 
 
+def get_corruption(name: str) -> Corruption:
+    """Returns a condition's family, parameters and description.
+
+    Raises:
+        IQAError: for an unknown name
+    """
+    try:
+        return _REGISTRY[name]
+    except (KeyError, TypeError):
+        raise IQAError(
+            f"There is no corruption {name!r}; there are "
+            f"{', '.join(_REGISTRY)}"
+        ) from None
+
+
+def check_severity(severity: int) -> int:
+    """Returns a severity as an int.
+
+    Raises:
+        IQAError: if it is not one of 1 to 5
+    """
+    if severity not in SEVERITIES:
+        raise IQAError(
+            f"There is no severity {severity!r}; there are "
+            f"{', '.join(map(str, SEVERITIES))}"
+        )
+    return int(severity)
+
+
 def corrupt(image: np.ndarray, name: str, severity: int, seed) -> np.ndarray:
     """Corrupts an image.
 
@@ -82,20 +117,8 @@ def corrupt(image: np.ndarray, name: str, severity: int, seed) -> np.ndarray:
         TypeError: if the image is not ``(h, w, 3)`` uint8, or the seed is
             neither an int nor a string
     """
-    try:
-        spec = _REGISTRY[name]
-    except (KeyError, TypeError):
-        raise IQAError(
-            f"There is no corruption {name!r}; there are "
-            f"{', '.join(_REGISTRY)}"
-        ) from None
-
-    if severity not in SEVERITIES:
-        raise IQAError(
-            f"There is no severity {severity!r}; there are "
-            f"{', '.join(map(str, SEVERITIES))}"
-        )
-
+    spec = get_corruption(name)
+    severity = check_severity(severity)
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise TypeError(
@@ -103,8 +126,7 @@ def corrupt(image: np.ndarray, name: str, severity: int, seed) -> np.ndarray:
             f"{image.shape} of {image.dtype}"
         )
 
-    severity = int(severity)
-    rng = _generator(seed, name, severity)
+    rng = random_state(seed, name, severity)
     parameter = spec.parameters[severity - 1]
     return to_uint8(spec.function(image / 255.0, parameter, rng))
 
@@ -118,7 +140,12 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
     return (np.clip(image, 0, 1) * 255 + 1e-6).astype(np.uint8)
 
 
-def _generator(seed, name, severity):
+def random_state(seed, name, severity) -> np.random.RandomState:
+    """Returns the generator of an image's, condition's and severity's draws.
+
+    Raises:
+        TypeError: if the seed is neither an int nor a string
+    """
     if not isinstance(seed, str):
         try:
             seed = seed.__index__()

@@ -1,0 +1,1 @@
+"""How datasets of corrupted images are made; see corrupted_datasets."""
