@@ -16,7 +16,7 @@ from .analysis.prior import QualityPrior
 from .desiderata import JOINT, Card, cards, summary
 from .errors import IQAError
 from .expectation import expected_accuracy
-from .quality_columns import QualityColumns, metric_fields
+from .quality_columns import QualityColumns, label_path, metric_fields
 
 SCHEMA = 1
 
@@ -238,6 +238,43 @@ class ImageQualityResults(fob.BrainResults):
         See :func:`expected_accuracy`; ``metric`` is :meth:`prior`'s.
         """
         return expected_accuracy(samples, self.prior(metric), by, source)
+
+    def check(self, by=None, metric=None):
+        """Returns a table: what a prior expects of slices, and what was true.
+
+        Of the run's own samples. Within classes quality tells little
+        (appendix G), so a prior that holds on the whole can miss classes:
+        ``by=None`` shows how far.
+
+        Args:
+            by (None): a field (or several) whose values are slices, by
+                default the run's true labels
+            metric (None): as :meth:`prior` takes it
+
+        Raises:
+            IQAError: if ``by`` is None and the run had no ``ground_truth``
+        """
+        import pandas as pd
+
+        by = by or label_path(self.samples, self.config.ground_truth)
+        if by is None:
+            raise IQAError(
+                "This run had no ground_truth=; pass by=, a field whose "
+                "values are slices"
+            )
+        prior = self.prior(metric)
+        columns = self._columns(self.samples, list(prior.metrics))
+        frame = pd.DataFrame(
+            {
+                "slice": columns.names(by),
+                "accuracy": columns.correct(self.config.correctness),
+                "expected": prior.predict(columns.quality),
+            }
+        ).dropna()
+        table = frame.groupby("slice", sort=False).mean()
+        table.insert(0, "n", frame.groupby("slice", sort=False).size())
+        table["difference"] = table.expected - table.accuracy
+        return table.sort_values("difference", ascending=False).reset_index()
 
     def compare(self, samples):
         """Returns a table: how far quality here lies from the run's.

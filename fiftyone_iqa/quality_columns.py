@@ -86,6 +86,27 @@ def check_collection(samples) -> None:
         raise IQAError("The collection is empty: there is nothing to analyse")
 
 
+def label_path(samples, ground_truth: str | None) -> str | None:
+    """Returns the path of the labels of a field of true labels.
+
+    Raises:
+        IQAError: if there is no such field
+    """
+    import fiftyone as fo
+
+    if ground_truth is None:
+        return None
+    field = samples.get_field(ground_truth)
+    if field is None:
+        raise IQAError(
+            f"Dataset {samples._root_dataset.name!r} has no field "
+            f"{ground_truth!r}"
+        )
+    if isinstance(field, fo.EmbeddedDocumentField):
+        return f"{ground_truth}.label"
+    return ground_truth
+
+
 def _fields_of(samples, name):
     if not isinstance(name, str):
         raise IQAError(f"A metric is the name of a field, not {name!r}")

@@ -21,6 +21,7 @@ from .errors import IQAError
 from .quality_columns import (
     CONDITION_FIELDS,
     QualityColumns,
+    label_path,
     metric_fields,
 )
 from .scoring.source import INFO_KEY
@@ -76,7 +77,7 @@ def build_quality_prior(
 
     fields = metric_fields(samples, metrics)
     group_by = _group_by(samples, group_by)
-    labels = _label_path(samples, ground_truth)
+    labels = label_path(samples, ground_truth)
     columns = QualityColumns(samples, fields, source)
     correct = columns.correct(correctness)
     if not np.isfinite(correct).any():
@@ -178,22 +179,6 @@ def _grouping(columns, group_by):
         or ("severity" in group_by and name[group_by.index("severity")] == 0)
     )
     return Grouping(names, group_by, clean)
-
-
-def _label_path(samples, ground_truth):
-    import fiftyone as fo
-
-    if ground_truth is None:
-        return None
-    field = samples.get_field(ground_truth)
-    if field is None:
-        raise IQAError(
-            f"Dataset {samples._root_dataset.name!r} has no field "
-            f"{ground_truth!r}"
-        )
-    if isinstance(field, fo.EmbeddedDocumentField):
-        return f"{ground_truth}.label"
-    return ground_truth
 
 
 def _task_model(samples, correctness):

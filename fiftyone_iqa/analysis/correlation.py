@@ -14,8 +14,6 @@ COEFFICIENTS = ("krcc", "srcc", "plcc")
 MIN_GROUPS = 5
 N_RESAMPLES = 1000
 
-_CHUNK = 1 << 24  # pairs of groups held at once, for Kendall's coefficient
-
 
 @dataclass(frozen=True)
 class GroupMeans:
@@ -108,17 +106,19 @@ def group_means(
     correct = np.asarray(correct, dtype=float)
     codes, names = group_codes(group)
     known = (codes >= 0) & np.isfinite(quality) & np.isfinite(correct)
-    codes = codes[known]
+    codes, quality, correct = codes[known], quality[known], correct[known]
     n = np.bincount(codes, minlength=len(names))
     kept = n > 0
+    # Summed from the first value on: the means of a constant are equal
+    first = quality[0] if len(quality) else 0.0
     sums = [
-        np.bincount(codes, weights=column[known], minlength=len(names))[kept]
-        for column in (quality, correct)
+        np.bincount(codes, weights=column, minlength=len(names))[kept]
+        for column in (quality - first, correct)
     ]
     return GroupMeans(
         tuple(name for name, keep in zip(names, kept) if keep),
         n[kept],
-        sums[0] / n[kept],
+        first + sums[0] / n[kept],
         sums[1] / n[kept],
     )
 
@@ -180,10 +180,10 @@ def correlation(
         return Correlation(n_groups, undefined, undefined, undefined)
 
     rng = np.random.default_rng(seed)
-    rows = rng.integers(n_groups, size=(n_resamples, n_groups))
-    left_out = np.array(
-        [np.delete(np.arange(n_groups), i) for i in range(n_groups)]
-    )
+    drawn = rng.multinomial(
+        n_groups, np.full(n_groups, 1 / n_groups), size=n_resamples
+    ).astype(float)
+    left_out = 1 - np.eye(n_groups)
     tests = (stats.kendalltau, stats.spearmanr, stats.pearsonr)
     found = {}
     for name, test in zip(COEFFICIENTS, tests):
@@ -191,8 +191,8 @@ def correlation(
         statistic = _STATISTICS[name]
         low, high = _bca(
             value,
-            statistic(quality[rows], accuracy[rows]),
-            statistic(quality[left_out], accuracy[left_out]),
+            statistic(quality, accuracy, drawn),
+            statistic(quality, accuracy, left_out),
             confidence,
         )
         found[name] = Coefficient(Estimate(value, low, high), p)
@@ -219,44 +219,47 @@ def _bca(value, resampled, left_one_out, confidence):
     return float(low), float(high)
 
 
-def _pearson(x, y):
-    x = x - x.mean(axis=1, keepdims=True)
-    y = y - y.mean(axis=1, keepdims=True)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (x * y).sum(axis=1) / np.sqrt(
-            (x**2).sum(axis=1) * (y**2).sum(axis=1)
-        )
+# Coefficients of resamples, from how often each group is in each: products
+# of matrices, so that no pair of groups is looked at anew for a resample
 
 
-def _spearman(x, y):
-    from scipy.stats import rankdata
-
-    return _pearson(rankdata(x, axis=1), rankdata(y, axis=1))
+def _pearson(x, y, counts):
+    return _cosine(_centred(x, counts), _centred(y, counts), counts)
 
 
-def _kendall(x, y):
-    n = x.shape[1]
-    step = max(1, _CHUNK // n**2)
-    return np.concatenate(
-        [
-            _kendall_chunk(x[i : i + step], y[i : i + step])
-            for i in range(0, len(x), step)
-        ]
+def _centred(v, counts):
+    centred = v - (counts @ v / counts.sum(axis=1))[:, None]
+    # Rounding would leave a constant some spread
+    drawn = counts > 0
+    high = np.where(drawn, v, -np.inf).max(axis=1)
+    centred[high == np.where(drawn, v, np.inf).min(axis=1)] = 0
+    return centred
+
+
+def _cosine(x, y, counts):
+    xy, xx, yy = (
+        np.einsum("rg,rg,rg->r", counts, a, b)
+        for a, b in ((x, y), (x, x), (y, y))
     )
+    with np.errstate(invalid="ignore"):
+        return xy / np.sqrt(xx * yy)
 
 
-def _kendall_chunk(x, y):
-    """Tau-b of every row, from the signs of all pairs."""
-    sx, sy = (
-        np.sign(v[:, :, None] - v[:, None, :]).astype(np.float32)
-        for v in (x, y)
+def _spearman(x, y, counts):
+    # Groups below minus groups above: twice the mid-rank, centred
+    x, y = (counts @ np.sign(v - v[:, None]) for v in (x, y))
+    return _cosine(x, y, counts)
+
+
+def _kendall(x, y, counts):
+    """Tau-b: the sums run over pairs of groups."""
+    x, y = (np.sign(v - v[:, None]) for v in (x, y))
+    both, of_x, of_y = (
+        np.einsum("rg,rg->r", counts @ pairs, counts)
+        for pairs in (x * y, abs(x), abs(y))
     )
-    axes = (1, 2)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (sx * sy).sum(axis=axes, dtype=np.float64) / np.sqrt(
-            np.abs(sx).sum(axis=axes, dtype=np.float64)
-            * np.abs(sy).sum(axis=axes, dtype=np.float64)
-        )
+    with np.errstate(invalid="ignore"):
+        return both / np.sqrt(of_x * of_y)
 
 
 _STATISTICS = {"krcc": _kendall, "srcc": _spearman, "plcc": _pearson}

@@ -109,7 +109,9 @@ def distributions(
     if not len(known):
         raise IQAError("There is no value to describe: the metric is empty")
 
-    edges = np.histogram_bin_edges(known, bins=bins)
+    # As numpy does for a constant, one unit around it
+    spread = known[:1] if _is_constant(known) else known
+    edges = np.histogram_bin_edges(spread, bins=bins)
     if group is None:
         return {None: _describe(values, edges)}
     codes, names = group_codes(group)
@@ -165,11 +167,16 @@ def _describe(values, edges):
     )
 
 
+def _is_constant(values):
+    """Whether values differ by rounding only: too little for bins."""
+    return np.ptp(values) <= 1e-12 * np.abs(values).max()
+
+
 def _density(values):
     """Kernel density over binned values: exact ones take n per point."""
     from scipy.stats import gaussian_kde
 
-    if len(values) < 2 or np.ptp(values) == 0:
+    if len(values) < 2 or _is_constant(values):
         return np.array([]), np.array([])
 
     width = len(values) ** -0.2  # Scott's, of the values and not of the bins

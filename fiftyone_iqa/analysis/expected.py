@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from ..errors import ConfigurationMismatchError, IQAError
+from .clusters import source_codes
 from .correlation import group_codes
 from .estimate import Estimate
 from .prior import QualityPrior
@@ -108,7 +109,8 @@ def expected_accuracy(
     Raises:
         ConfigurationMismatchError: if a metric was computed under another
             configuration than the prior's
-        IQAError: if no image has all the prior's metrics
+        IQAError: if no image has all the prior's metrics, or one has no
+            source
     """
     if identities is not None:
         check_identities(prior, identities)
@@ -122,8 +124,7 @@ def expected_accuracy(
         )
     columns = np.asarray(quality, dtype=float).reshape(len(p), -1)[known]
     score = prior.score(columns)
-    sources = np.arange(len(p)) if source is None else group_codes(source)[0]
-    sources = sources[known]
+    sources = source_codes(source, len(p))[known]
 
     parts = []
     if slices is not None:
@@ -228,13 +229,13 @@ def _share_outside(prior, columns):
 
 def _ks(prior, columns):
     """Largest difference of the two distribution functions, per metric."""
-    levels = np.linspace(0, 1, prior.seen.shape[1])
-    found = {}
-    for name, seen, column in zip(prior.metrics, prior.seen, columns.T):
-        column = np.sort(column)
-        below = np.searchsorted(column, seen, side="right") / len(column)
-        found[name] = float(np.abs(below - levels).max())
-    return found
+    from scipy.stats import ks_2samp
+
+    # The quantiles stand for a sample, equal values among them for ties
+    return {
+        name: float(ks_2samp(seen, column, method="asymp").statistic)
+        for name, seen, column in zip(prior.metrics, prior.seen, columns.T)
+    }
 
 
 def _warnings(prior, outside, ks):

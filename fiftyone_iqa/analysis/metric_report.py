@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -75,7 +76,11 @@ def metric_report(
         "correlation": None,
         "sensitivity": None,
     }
-    if grouping is not None:
+    if grouping is not None and all(name is None for name in grouping.names):
+        notes.append(
+            f"no row has a group; fill {' and '.join(grouping.fields)}"
+        )
+    elif grouping is not None:
         found |= _of_groups(
             values, correct, higher_is_better, grouping, n_resamples, seed
         )
@@ -83,6 +88,11 @@ def metric_report(
             notes.append(
                 f"correlation over groups needs {MIN_GROUPS} groups with "
                 "quality and correctness"
+            )
+        elif found["correlation"]["srcc"]["signed"]["value"] is None:
+            notes.append(
+                "correlation over groups is undefined: they all have one "
+                "mean quality, or one accuracy"
             )
 
     fit = {
@@ -158,29 +168,27 @@ def within_report(
     Returns:
         ``{"label", "source"}``: each a
         :class:`~.group_predictability.GroupPredictability` as a dict, or
-        None where there are no labels, or fewer than 10 rows per source
+        None where there are no labels, fewer than 10 rows per source, or no
+        row with everything
     """
     found = {"label": None, "source": None}
-    if labels is not None and any(label is not None for label in labels):
-        found["label"] = predictability_by_group(
-            quality,
-            correct,
-            np.asarray(labels, dtype=object),
-            source=source,
-            higher_is_better=higher_is_better,
-            seed=seed,
-        ).to_dict()
-
+    groups = {}
+    if labels is not None:
+        groups["label"] = np.asarray(labels, dtype=object)
     n_sources = len(set(source.tolist()))
     if len(source) >= MIN_VARIANTS * n_sources:
-        found["source"] = predictability_by_group(
-            quality,
-            correct,
-            source,
-            source=source,
-            higher_is_better=higher_is_better,
-            seed=seed,
-        ).to_dict()
+        groups["source"] = source
+    for name, group in groups.items():
+        # Metrics that were computed on different images share no row
+        with contextlib.suppress(IQAError):
+            found[name] = predictability_by_group(
+                quality,
+                correct,
+                group,
+                source=source,
+                higher_is_better=higher_is_better,
+                seed=seed,
+            ).to_dict()
     return found
 
 
@@ -233,8 +241,13 @@ def _sensitivity(values, groups, higher_is_better, grouping):
         severity (clean is 0) and mean quality, times -1 where lower is
         better: -1 if quality always falls. ``effect_size``: Cohen's d of
         clean against corrupted images, positive if clean ones are better.
-        None where severities, or clean images, are missing
+        None where severities, or clean images, are missing, or the metric
+        never changes
     """
+    known = np.isfinite(values)
+    if np.ptp(values[known]) == 0:
+        return {"trend": None, "effect_size": None}
+
     sign = -1.0 if higher_is_better is False else 1.0
     trend = None
     if "severity" in grouping.fields[1:]:
@@ -242,7 +255,6 @@ def _sensitivity(values, groups, higher_is_better, grouping):
 
     clean = np.array([name in grouping.clean for name in grouping.names])
     grouped = np.array([name is not None for name in grouping.names])
-    known = np.isfinite(values)
     a, b = values[clean & known], values[grouped & ~clean & known]
     effect = None
     if len(a) > 1 and len(b) > 1:

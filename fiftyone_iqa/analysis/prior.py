@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import IQAError
+from .clusters import source_codes
 from .correlation import group_codes
 from .logistic import cross_entropy
 from .score_bins import ScoreBins, calibrate
@@ -106,8 +107,10 @@ class QualityPrior:
     def to_dict(self) -> dict:
         """Returns JSON-serialisable values."""
         found = asdict(self)
+        # The band is as good with 4 digits, and the file a quarter as long
+        found["replicates"] = np.round(self.replicates, 4)
         for name in _ARRAYS:
-            found[name] = np.round(found[name], _DIGITS[name]).tolist()
+            found[name] = found[name].tolist()
         found["metrics"] = list(self.metrics)
         found["identities"] = list(self.identities)
         return {"schema": SCHEMA, **found}
@@ -118,19 +121,39 @@ class QualityPrior:
 
         Raises:
             IQAError: if it was written by a later version
+            ValueError: if its arrays do not fit together
         """
         values = dict(values)
-        schema = values.pop("schema", None)
-        if not isinstance(schema, int) or schema > SCHEMA:
+        schema = values.pop("schema")
+        if schema != SCHEMA:
             raise IQAError(
-                f"This prior has schema {schema!r}; this version reads up to "
-                f"{SCHEMA}: upgrade fiftyone-iqa"
+                f"This prior has schema {schema!r} and this version reads "
+                f"{SCHEMA}: use the version of fiftyone-iqa that wrote it, or "
+                "a later one"
             )
         for name in _ARRAYS:
             values[name] = np.asarray(values[name], dtype=float)
         values["metrics"] = tuple(values["metrics"])
         values["identities"] = tuple(values["identities"])
-        return cls(**values)
+        prior = cls(**values)
+        prior._check_arrays()
+        return prior
+
+    def _check_arrays(self):
+        m, k = len(self.metrics), len(self.grid)
+        shapes = {
+            "centre": (m,),
+            "scale": (m,),
+            "weights": (m,),
+            "grid": (k,),
+            "curve": (k,),
+            "replicates": (len(self.replicates), k),
+            "seen": (m, len(_LEVELS)),
+        }
+        for name, shape in shapes.items():
+            values = getattr(self, name)
+            if values.shape != shape or not np.isfinite(values).all():
+                raise ValueError(f"{name!r} is not what a prior has there")
 
     def save(self, path) -> None:
         """Writes the prior to a small JSON file."""
@@ -156,18 +179,16 @@ def load_prior(path) -> QualityPrior:
         ) from e
 
 
-# More digits tell nothing, and make the file four times as long
-_DIGITS = {
-    "centre": 9,
-    "scale": 9,
-    "weights": 9,
-    "grid": 6,
-    "curve": 6,
-    "replicates": 4,
-    "reliability": 6,
-    "seen": 6,
-}
-_ARRAYS = tuple(_DIGITS)
+_ARRAYS = (
+    "centre",
+    "scale",
+    "weights",
+    "grid",
+    "curve",
+    "replicates",
+    "reliability",
+    "seen",
+)
 
 
 def fit_prior(
@@ -207,21 +228,18 @@ def fit_prior(
         seed: of folds and resamples
 
     Raises:
-        IQAError: if there are fewer than 10 sources, one outcome only, or a
-            metric that never changes
+        IQAError: if there are fewer than 10 sources, one outcome only, a
+            metric that never changes, or a row without its source
     """
     metrics = tuple(metrics)
     quality = _columns(quality, len(metrics))
     correct = np.asarray(correct, dtype=float)
     known = np.isfinite(quality).all(axis=1) & np.isfinite(correct)
     quality, correct = quality[known], correct[known]
-    if source is None:
-        sources = np.arange(len(correct))
-    else:
-        _, sources = np.unique(
-            group_codes(source)[0][known], return_inverse=True
-        )
-    n_sources = int(sources.max()) + 1 if len(sources) else 0
+    if source is not None:
+        source = np.asarray(source)[known]
+    sources = source_codes(source, len(correct))
+    n_sources = len(np.unique(sources))
     _check(quality, correct, metrics, n_sources)
 
     centre, scale = quality.mean(axis=0), quality.std(axis=0)
@@ -277,8 +295,8 @@ def fit_prior(
 def _check(quality, correct, metrics, n_sources):
     if n_sources < 2 * _FOLDS:
         raise IQAError(
-            f"A prior needs at least {2 * _FOLDS} images with quality and "
-            f"correctness, here are {n_sources}; compute both first"
+            f"A prior needs at least {2 * _FOLDS} original images with "
+            f"quality and correctness, here are {n_sources}"
         )
     if correct.min() == correct.max():
         what = "right" if correct[0] else "wrong"
@@ -379,7 +397,7 @@ def _condition_spread(bins, calibrator, known, group, condition):
         without = calibrate(
             calibrator, bins.centres, bins.n - n, bins.right - right
         )
-        for code in np.unique(groups[inside]):
+        for code in np.unique(groups[inside & (groups >= 0)]):
             rows = inside & (groups == code)
             p = without[bins.row[rows]]
             squared += (bins.correct[rows].mean() - p.mean()) ** 2

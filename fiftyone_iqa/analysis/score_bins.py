@@ -25,12 +25,16 @@ class ScoreBins:
     """
 
     def __init__(self, score, correct):
-        order = np.argsort(score, kind="stable")
         n_bins = min(N_BINS, len(score))
-        # Equal scores share a bin, or isotonic regression could split them
-        ranks = np.searchsorted(score[order], score)
+        # Equal scores share a bin, or isotonic regression could split them.
+        # Their middle rank keeps the lowest and the highest score apart
+        _, tie, size = np.unique(
+            score, return_inverse=True, return_counts=True
+        )
+        middle = np.cumsum(size) - size / 2
         _, self.row = np.unique(
-            ranks * n_bins // len(score), return_inverse=True
+            (middle * n_bins / len(score)).astype(np.int64)[tie],
+            return_inverse=True,
         )
         self.correct = correct
         self.n, self.right = self.count(np.ones(len(score)))
@@ -83,7 +87,7 @@ def _logistic(centres, n, right):
     weight = np.concatenate([right[used], (n - right)[used]])
     if not right.sum() or not (n - right).sum():
         return np.full(len(centres), right.sum() / n.sum())
-    model = LogisticRegression(solver=_SOLVER).fit(x, y, sample_weight=weight)
+    model = LogisticRegression(solver=_SOLVER, tol=1e-8).fit(x, y, sample_weight=weight)
     # A prior never falls with quality
     if model.coef_[0, 0] < 0:
         return np.full(len(centres), right.sum() / n.sum())
