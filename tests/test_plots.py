@@ -53,8 +53,11 @@ def test_overview_has_all_four(results):
 
 
 def test_bars_count_every_image(results):
-    bars = results["plain"].plot("distribution").data[0]
-    assert sum(bars.y) == 300
+    wrong, right, _ = results["plain"].plot("distribution").data
+    assert (wrong.name, right.name) == ("wrong", "right")
+    assert sum(wrong.y) + sum(right.y) == 300
+    accuracy = results["plain"].report["accuracy"]
+    assert sum(right.y) == round(300 * accuracy)
 
 
 def test_points_are_the_groups(results):

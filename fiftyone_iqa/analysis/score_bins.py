@@ -87,7 +87,9 @@ def _logistic(centres, n, right):
     weight = np.concatenate([right[used], (n - right)[used]])
     if not right.sum() or not (n - right).sum():
         return np.full(len(centres), right.sum() / n.sum())
-    model = LogisticRegression(solver=_SOLVER, tol=1e-8).fit(x, y, sample_weight=weight)
+    model = LogisticRegression(solver=_SOLVER, tol=1e-8).fit(
+        x, y, sample_weight=weight
+    )
     # A prior never falls with quality
     if model.coef_[0, 0] < 0:
         return np.full(len(centres), right.sum() / n.sum())
