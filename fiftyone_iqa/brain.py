@@ -129,7 +129,7 @@ class ImageQualityResults(fob.BrainResults):
         if by != "tags":
             return distributions(values, columns.names(by))
 
-        edges = np.histogram_bin_edges(values[np.isfinite(values)], bins=50)
+        edges = distributions(values)[None].bin_edges
         return {
             tag: distributions(values[rows], bins=edges)[None]
             for tag, rows in columns.tags().items()

@@ -162,7 +162,9 @@ def check_identities(
             templates, temperature, or anything else that changes a value,
             differs; it says what
     """
-    for name, own, other in zip(prior.metrics, prior.identities, identities):
+    for name, own, other in zip(
+        prior.metrics, prior.identities, identities, strict=True
+    ):
         if own == other:
             continue
         if own is None or other is None:
@@ -184,7 +186,7 @@ def check_identities(
 
 
 def _estimate(prior, score, sources, confidence):
-    from scipy.stats import norm
+    from scipy.stats import norm, t
 
     p = np.interp(score, prior.grid, prior.curve)
     value = p.mean()
@@ -194,7 +196,9 @@ def _estimate(prior, score, sources, confidence):
     variance = (prior.replicates @ mass).var(ddof=1)
     variance += _chance(p, sources, prior.source_correlation)
     variance += (prior.condition_spread or 0.0) * value * (1 - value)
-    half = norm.ppf((1 + confidence) / 2) * np.sqrt(variance)
+    # The spread over conditions is estimated from few of them
+    law = t(prior.n_conditions - 1) if prior.n_conditions else norm
+    half = law.ppf((1 + confidence) / 2) * np.sqrt(variance)
     return Estimate(
         float(value),
         float(max(0.0, value - half)),
@@ -260,4 +264,4 @@ def _warnings(prior, outside, ks):
 
 def _short(value):
     text = str(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"
+    return text if len(text) <= 100 else f"{text[:80]}… ({len(text)} letters)"

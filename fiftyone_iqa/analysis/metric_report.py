@@ -223,7 +223,7 @@ def _of_groups(values, correct, higher_is_better, grouping, n_resamples, seed):
 
     groups = [
         {
-            "name": list(name),
+            "name": [_plain(value) for value in name],
             "clean": name in grouping.clean,
             "n": d.n,
             "n_missing": d.n_missing,
@@ -235,15 +235,18 @@ def _of_groups(values, correct, higher_is_better, grouping, n_resamples, seed):
         }
         for name, d in described.items()
     ]
-    edges = list(next(iter(described.values())).bin_edges)
     return {
         "groups": {"fields": list(grouping.fields), "rows": groups},
-        "group_bin_edges": edges,
         "correlation": found,
         "sensitivity": _sensitivity(
             values, groups, higher_is_better, grouping
         ),
     }
+
+
+def _plain(value):
+    """Returns a value that JSON has: dates and ids as text."""
+    return value if isinstance(value, (str, int, float, bool)) else str(value)
 
 
 def _sensitivity(values, groups, higher_is_better, grouping):

@@ -61,6 +61,7 @@ class QualityPrior:
             beyond their quality, 0 to 1
         condition_spread: variance of whole conditions about the curve, as a
             share of p (1 - p); None where no conditions were known
+        n_conditions: how many were left out in turn to measure it, or 0
         identities: each metric's frozen configuration, None for a field
             somebody else computed
     """
@@ -81,6 +82,7 @@ class QualityPrior:
     seen: np.ndarray
     source_correlation: float
     condition_spread: float | None
+    n_conditions: int
     identities: tuple = field(default=())
 
     def score(self, quality: np.ndarray) -> np.ndarray:
@@ -228,7 +230,7 @@ def fit_prior(
         seed: of folds and resamples
 
     Raises:
-        IQAError: if there are fewer than 10 sources, one outcome only, a
+        IQAError: if there are fewer than 5 sources, one outcome only, a
             metric that never changes, or a row without its source
     """
     metrics = tuple(metrics)
@@ -269,6 +271,9 @@ def fit_prior(
         row[:] = np.interp(grid, bins.centres, curve)
 
     p = fitted[bins.row]
+    spread, n_conditions = _condition_spread(
+        bins, calibrator, known, group, condition
+    )
     return QualityPrior(
         metrics=metrics,
         centre=centre,
@@ -285,17 +290,16 @@ def fit_prior(
         accuracy=float(correct.mean()),
         seen=np.quantile(quality, _LEVELS, axis=0).T,
         source_correlation=_source_correlation(correct, p, sources),
-        condition_spread=_condition_spread(
-            bins, calibrator, known, group, condition
-        ),
+        condition_spread=spread,
+        n_conditions=n_conditions,
         identities=tuple(identities or [None] * len(metrics)),
     )
 
 
 def _check(quality, correct, metrics, n_sources):
-    if n_sources < 2 * _FOLDS:
+    if n_sources < _FOLDS:
         raise IQAError(
-            f"A prior needs at least {2 * _FOLDS} original images with "
+            f"A prior needs at least {_FOLDS} original images with "
             f"quality and correctness, here are {n_sources}"
         )
     if correct.min() == correct.max():
@@ -379,16 +383,21 @@ def _source_correlation(correct, p, sources):
 
 
 def _condition_spread(bins, calibrator, known, group, condition):
-    """Variance of groups about a curve learnt without their condition."""
+    """Variance of groups about a curve learnt without their condition.
+
+    Returns:
+        the variance, or None where there are too few conditions, and how
+        many conditions it is of
+    """
     if group is None:
-        return None
+        return None, 0
     groups = group_codes(group)[0][known]
     conditions = groups
     if condition is not None:
         conditions = group_codes(condition)[0][known]
     names = np.unique(conditions[groups >= 0])
     if len(names) < _MIN_CONDITIONS:
-        return None
+        return None, 0
 
     squared, chance, unit = 0.0, 0.0, 0.0
     for name in names:
@@ -403,4 +412,6 @@ def _condition_spread(bins, calibrator, known, group, condition):
             squared += (bins.correct[rows].mean() - p.mean()) ** 2
             chance += (p * (1 - p)).sum() / rows.sum() ** 2
             unit += p.mean() * (1 - p.mean())
-    return float(max(0.0, squared - chance) / unit) if unit else None
+    if not unit:
+        return None, 0
+    return float(max(0.0, squared - chance) / unit), len(names)

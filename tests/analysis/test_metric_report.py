@@ -236,7 +236,7 @@ def test_a_constant_metric_says_why_it_has_nothing(simulated):
 
 
 def test_too_few_sources_leave_a_note(simulated):
-    few = simulated.source < 8
+    few = simulated.source < 4
     names = [n for n, keep in zip(simulated.names, few) if keep]
     found = simulated.report(
         values=simulated.values[few],
@@ -246,7 +246,7 @@ def test_too_few_sources_leave_a_note(simulated):
     )
     assert found["prior"] is None
     assert len(found["notes"]) == 1
-    assert found["notes"][0].startswith("no prior: A prior needs at least 10")
+    assert found["notes"][0].startswith("no prior: A prior needs at least 5")
     json.dumps(found, allow_nan=False)
 
 

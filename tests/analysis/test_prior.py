@@ -445,13 +445,13 @@ def test_another_schema_is_refused(prior, schema, tmp_path):
         load_prior(path)
 
 
-def test_fewer_than_ten_sources_are_refused():
+def test_fewer_than_five_sources_are_refused():
     quality, correct = draw(900)
-    with pytest.raises(IQAError, match="at least 10 original .* here are 9"):
-        fit(quality, correct, source=np.arange(900) % 9)
-    with pytest.raises(IQAError, match="at least 10"):
+    with pytest.raises(IQAError, match="at least 5 original .* here are 4"):
+        fit(quality, correct, source=np.arange(900) % 4)
+    with pytest.raises(IQAError, match="at least 5"):
         fit(np.full(20, np.nan), np.ones(20))
-    fit(quality, correct, source=np.arange(900) % 10, n_resamples=2)
+    fit(quality, correct, source=np.arange(900) % 5, n_resamples=2)
 
 
 @pytest.mark.parametrize(("outcome", "said"), [(1, "right"), (0, "wrong")])
