@@ -10,6 +10,7 @@ from __future__ import annotations
 import fiftyone.core.brain as fob
 import numpy as np
 
+from .analysis.between import BetweenConditions
 from .analysis.distribution import Distribution, distance, distributions
 from .analysis.expected import ExpectedAccuracy
 from .analysis.prior import QualityPrior
@@ -217,8 +218,10 @@ class ImageQualityResults(fob.BrainResults):
         """Returns the performance prior.
 
         Args:
-            metric (None): a field of the run, or ``"joint"`` for all of them;
-                by default the one that predicted left-out images best
+            metric (None): a field of the run, or ``"joint"`` for all of
+                them; by default the single field that predicted left-out
+                conditions best or, without groups, what predicted left-out
+                originals best
         """
         priors = self._priors()
         if metric is None:
@@ -353,13 +356,22 @@ class ImageQualityResults(fob.BrainResults):
         return {name: prior for name, prior in found.items() if prior}
 
     def _best_prior(self):
-        """Returns the name of the prior with the least cross-entropy."""
+        """Returns the name of the prior that predicts left-out rows best.
 
-        def log_loss(name):
-            return priors[name]["log_loss"][priors[name]["calibrator"]]
-
+        Conditions of single metrics where they were known (several metrics
+        extrapolate worse), else originals.
+        """
         priors = self._priors()
-        return min(priors, key=log_loss, default=None)
+        errors = {
+            name: BetweenConditions.from_dict(prior["between"]).expected_error
+            for name, prior in priors.items()
+            if name != JOINT and prior["between"]
+        }
+        errors = errors or {
+            name: prior["log_loss"][prior["calibrator"]]
+            for name, prior in priors.items()
+        }
+        return min(errors, key=errors.get, default=None)
 
     def _metric(self, name):
         if name is None:

@@ -99,6 +99,12 @@ def summary(report: dict, order: list[str], best_prior: str | None) -> str:
             f"({prior['calibrator']}), cross-entropy "
             f"{losses[prior['calibrator']]:.3f} against "
             f"{losses['base rate']:.3f} of the base rate"
+            + (
+                f"; between conditions, {prior['between']['error']:.3f} off "
+                "the accuracy of those left out"
+                if prior["between"]
+                else ""
+            )
         )
     return "\n".join(lines)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -156,7 +157,8 @@ def _metric_field(samples, path):
         info["direction"],
         info.get("guidance"),
         info["metric"],
-        info.get("identity"),
+        # The database's dicts are bound to their dataset; this one is plain
+        json.loads(json.dumps(info.get("identity"))),
     )
 
 

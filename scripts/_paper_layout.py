@@ -66,8 +66,10 @@ def rows_of(results, slug: str) -> list[dict]:
             rows.append({"table": 1, "metric": METRICS[field], **base})
         elif found["metric"] == "zsclip" and output in OUTPUTS:
             name = OUTPUTS[output]
-            if stem != "zsclip":
-                name = f"{stem.removesuffix('_zsclip')} {name}"
+            variant = stem.removesuffix("zsclip").rstrip("_")
+            if variant and output == "ql" and variant[1:].isdigit():
+                continue  # Q_l knows no temperature
+            name = f"{variant} {name}".strip()
             mark = " †" if _is_lite(found) else ""
             rows.append({"table": 3, "metric": name + mark, **base})
         elif found["guidance"] == "strong" and output in OUTPUTS:

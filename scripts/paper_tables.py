@@ -153,7 +153,8 @@ def score(dataset: fo.Dataset, args) -> list[str]:
     """Computes quality, predictions and correctness; returns the models."""
     task_models = [*args.models]
     if args.squeezenet:
-        task_models.append(squeezenet(args.squeezenet, args.device))
+        model = squeezenet(args.squeezenet, args.device)
+        task_models.append(TaskModelMetric(model, field="squeezenet1_1"))
 
     metrics, slugs = ["zsclip", *BASELINES], []
     for model in task_models:
@@ -163,7 +164,9 @@ def score(dataset: fo.Dataset, args) -> list[str]:
         except ModelUnavailableError as e:
             print(f"Left out: {e}")
             continue
-        metrics.append(TaskModelMetric(model))
+        if not isinstance(model, TaskModelMetric):
+            model = TaskModelMetric(model)
+        metrics.append(model)
         slugs.append(metrics[-1].spec.name)
     if not slugs:
         raise IQAError("No task model is to be had; --models names others")

@@ -326,6 +326,30 @@ def test_one_outcome_only(grid):
     assert "one" not in grid.list_brain_runs()
 
 
+def test_computed_metrics_keep_their_configuration(make_dataset, tmp_path):
+    dataset = make_dataset(n=12)
+    fiqa.compute_quality(dataset, metrics=("tv", "blur"), progress=False)
+    dataset.set_values("right", [i % 3 == 0 for i in range(12)])
+    results = fiqa.build_quality_prior(
+        dataset, ["tv", "blur"], "right", progress=False
+    )
+    prior = results.prior("joint")
+    prior.save(tmp_path / "prior.json")
+    prior = fiqa.load_prior(tmp_path / "prior.json")
+    info = dataset.get_field("tv").info["iqa"]
+    assert prior.identities[0] == info["identity"]
+    assert fiqa.expected_accuracy(dataset, prior).n == 12
+    (blur,) = [c for c in results.desiderata() if c.metric == "blur"]
+    assert blur.blind and blur.agnostic
+
+    info["identity"]["formula"] = "another one"
+    field = dataset.get_field("tv")
+    field.info = {"iqa": info}
+    field.save()
+    with pytest.raises(ConfigurationMismatchError, match="formula was"):
+        fiqa.expected_accuracy(dataset, prior)
+
+
 def test_objects_are_analysed_like_samples(database):
     import fiftyone as fo
 

@@ -93,10 +93,12 @@ def expected_accuracy(
 ) -> ExpectedAccuracy:
     """Estimates the accuracy on images without labels or predictions.
 
-    The interval is for the accuracy these very images would show. Its
-    variance is the sum of three: of the curve (resampled sources), of chance
-    (p (1 - p), larger where several images share a source), and of whole
-    conditions about the curve (where the prior knew conditions).
+    The interval is for the accuracy these very images would show. Where the
+    prior knew conditions, the estimate is of its fit between conditions, and
+    the variance is the sum of chance here, chance where it was learnt (both
+    larger where several images share a source), and how far whole conditions
+    lay off a fit without them. Else the estimate is the curve's mean, and the
+    last part is missing: a warning says so.
 
     Args:
         prior: learnt where correctness is known
@@ -123,7 +125,6 @@ def expected_accuracy(
             "reads; compute quality first"
         )
     columns = np.asarray(quality, dtype=float).reshape(len(p), -1)[known]
-    score = prior.score(columns)
     sources = source_codes(source, len(p))[known]
 
     parts = []
@@ -134,7 +135,7 @@ def expected_accuracy(
             rows = codes == code
             if rows.any():
                 estimate = _estimate(
-                    prior, score[rows], sources[rows], confidence
+                    prior, columns[rows], sources[rows], confidence
                 )
                 parts.append(Slice(name, int(rows.sum()), estimate))
         parts.sort(key=lambda part: part.accuracy.value)
@@ -142,7 +143,7 @@ def expected_accuracy(
     outside = _share_outside(prior, columns)
     ks = _ks(prior, columns)
     return ExpectedAccuracy(
-        accuracy=_estimate(prior, score, sources, confidence),
+        accuracy=_estimate(prior, columns, sources, confidence),
         n=int(known.sum()),
         n_missing=int((~known).sum()),
         slices=tuple(parts),
@@ -185,25 +186,25 @@ def check_identities(
         )
 
 
-def _estimate(prior, score, sources, confidence):
+def _estimate(prior, quality, sources, confidence):
     from scipy.stats import norm, t
 
-    p = np.interp(score, prior.grid, prior.curve)
-    value = p.mean()
-    # The curves are linear between grid points: their mean over the images
-    # is a product with how much of the images lies at each point
-    mass = _grid_mass(score, prior.grid)
-    variance = (prior.replicates @ mass).var(ddof=1)
-    variance += _chance(p, sources, prior.source_correlation)
-    variance += (prior.condition_spread or 0.0) * value * (1 - value)
-    # The spread over conditions is estimated from few of them
-    law = t(prior.n_conditions - 1) if prior.n_conditions else norm
-    half = law.ppf((1 + confidence) / 2) * np.sqrt(variance)
-    return Estimate(
-        float(value),
-        float(max(0.0, value - half)),
-        float(min(1.0, value + half)),
-    )
+    if prior.between is not None:
+        value = prior.between.accuracy(quality)
+        variance = prior.between.variance(quality, sources)
+        # Estimated from few conditions
+        law = t(prior.between.n_conditions - 1)
+    else:
+        p = prior.predict(quality)
+        value = float(p.mean())
+        # The curves are linear between grid points: their mean over the
+        # images is a product with how much of the images lies at each point
+        mass = _grid_mass(prior.score(quality), prior.grid)
+        variance = (prior.replicates @ mass).var(ddof=1)
+        variance += _chance(p, sources, prior.source_correlation)
+        law = norm
+    half = float(law.ppf((1 + confidence) / 2) * np.sqrt(variance))
+    return Estimate(value, max(0.0, value - half), min(1.0, value + half))
 
 
 def _grid_mass(score, grid):
@@ -255,7 +256,7 @@ def _warnings(prior, outside, ks):
                 f"(KS distance {ks[name]:.2f}); the estimate leans on few of "
                 "its images"
             )
-    if prior.condition_spread is None:
+    if prior.between is None:
         yield (
             "the prior knew no conditions, so the interval leaves out how "
             "far whole conditions lie off its curve; learn it with group_by="

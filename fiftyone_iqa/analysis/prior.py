@@ -1,11 +1,10 @@
 """Performance priors: the accuracy to expect from quality alone.
 
-A prior is a calibrated curve P(M = 1 given Q), learnt where correctness is
-known (Drenkow & Unberath, sections 1 and 2.5: "quality-driven priors for DNN
-performance"). Applied to images nobody labelled, its mean is their expected
-accuracy, as long as P(M given Q) holds there too. The interval therefore
-counts three doubts: the curve's own, chance in the new images, and how far
-whole conditions lay off the curve when it was learnt without them.
+A prior is learnt where correctness is known (Drenkow & Unberath, sections 1
+and 2.5: "quality-driven priors for DNN performance"): a calibrated curve
+P(M = 1 given Q) for single images and, where conditions are known, a fit of
+accuracy to mean quality between conditions, for collections (see
+:mod:`.between` for why these differ).
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import IQAError
+from .between import BetweenConditions, fit_between
 from .clusters import source_codes
 from .correlation import group_codes
 from .logistic import cross_entropy
@@ -30,7 +30,6 @@ _GRID = 65
 _LEVELS = np.linspace(0, 1, 201)
 _FOLDS = 5
 _RELIABILITY_BINS = 10
-_MIN_CONDITIONS = 3
 
 
 @dataclass(frozen=True)
@@ -59,9 +58,7 @@ class QualityPrior:
         seen: ``(m, 201)`` quantiles of each metric where it was learnt
         source_correlation: of what images of one source have in common
             beyond their quality, 0 to 1
-        condition_spread: variance of whole conditions about the curve, as a
-            share of p (1 - p); None where no conditions were known
-        n_conditions: how many were left out in turn to measure it, or 0
+        between: the fit between conditions, or None where too few were known
         identities: each metric's frozen configuration, None for a field
             somebody else computed
     """
@@ -81,8 +78,7 @@ class QualityPrior:
     accuracy: float
     seen: np.ndarray
     source_correlation: float
-    condition_spread: float | None
-    n_conditions: int
+    between: BetweenConditions | None
     identities: tuple = field(default=())
 
     def score(self, quality: np.ndarray) -> np.ndarray:
@@ -113,6 +109,7 @@ class QualityPrior:
         found["replicates"] = np.round(self.replicates, 4)
         for name in _ARRAYS:
             found[name] = found[name].tolist()
+        found["between"] = self.between and self.between.to_dict()
         found["metrics"] = list(self.metrics)
         found["identities"] = list(self.identities)
         return {"schema": SCHEMA, **found}
@@ -135,6 +132,8 @@ class QualityPrior:
             )
         for name in _ARRAYS:
             values[name] = np.asarray(values[name], dtype=float)
+        if values["between"] is not None:
+            values["between"] = BetweenConditions.from_dict(values["between"])
         values["metrics"] = tuple(values["metrics"])
         values["identities"] = tuple(values["identities"])
         prior = cls(**values)
@@ -221,10 +220,11 @@ def fit_prior(
         source: ``(n,)`` the original image of each row; by default every row
             is its own
         group: ``(n,)`` what each row was taken under, such as a corruption
-            and its severity, or a camera; None where that is unknown. Groups
-            show how far P(M given Q) transports
-        condition: ``(n,)`` what is left out together to that end, such as
-            the corruption at all its severities; by default the group
+            and its severity, or a camera; None where that is unknown. They
+            give the fit between conditions
+        condition: ``(n,)`` what is left out together to measure how far
+            that fit transports, such as the corruption at all its
+            severities; by default the group
         identities: ``m`` configurations, kept for :meth:`check_identities`
         n_resamples: bootstrap resamples of the sources
         seed: of folds and resamples
@@ -271,9 +271,6 @@ def fit_prior(
         row[:] = np.interp(grid, bins.centres, curve)
 
     p = fitted[bins.row]
-    spread, n_conditions = _condition_spread(
-        bins, calibrator, known, group, condition
-    )
     return QualityPrior(
         metrics=metrics,
         centre=centre,
@@ -290,8 +287,7 @@ def fit_prior(
         accuracy=float(correct.mean()),
         seen=np.quantile(quality, _LEVELS, axis=0).T,
         source_correlation=_source_correlation(correct, p, sources),
-        condition_spread=spread,
-        n_conditions=n_conditions,
+        between=_between(quality, correct, sources, known, group, condition),
         identities=tuple(identities or [None] * len(metrics)),
     )
 
@@ -382,36 +378,11 @@ def _source_correlation(correct, p, sources):
     return float(np.clip((total**2 - own).sum() / pairs, 0, 1))
 
 
-def _condition_spread(bins, calibrator, known, group, condition):
-    """Variance of groups about a curve learnt without their condition.
-
-    Returns:
-        the variance, or None where there are too few conditions, and how
-        many conditions it is of
-    """
+def _between(quality, correct, sources, known, group, condition):
     if group is None:
-        return None, 0
+        return None
     groups = group_codes(group)[0][known]
     conditions = groups
     if condition is not None:
         conditions = group_codes(condition)[0][known]
-    names = np.unique(conditions[groups >= 0])
-    if len(names) < _MIN_CONDITIONS:
-        return None, 0
-
-    squared, chance, unit = 0.0, 0.0, 0.0
-    for name in names:
-        inside = conditions == name
-        n, right = bins.count(inside.astype(float))
-        without = calibrate(
-            calibrator, bins.centres, bins.n - n, bins.right - right
-        )
-        for code in np.unique(groups[inside & (groups >= 0)]):
-            rows = inside & (groups == code)
-            p = without[bins.row[rows]]
-            squared += (bins.correct[rows].mean() - p.mean()) ** 2
-            chance += (p * (1 - p)).sum() / rows.sum() ** 2
-            unit += p.mean() * (1 - p.mean())
-    if not unit:
-        return None, 0
-    return float(max(0.0, squared - chance) / unit), len(names)
+    return fit_between(quality, correct, sources, groups, conditions)

@@ -56,12 +56,19 @@ def prior():
     return learn(np.random.default_rng(0), images=100, n_resamples=100)
 
 
+def without_conditions(prior, **changes):
+    """The same prior, of which only the curve is known."""
+    stored = {**prior.to_dict(), "between": None, **changes}
+    return QualityPrior.from_dict(stored)
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(1)
 
 
 def test_estimate_is_the_mean_probability_and_near_the_truth(prior, rng):
+    prior = without_conditions(prior)
     for level in (-0.8, 0.0, 0.8):
         quality, correct = draw(rng, level, 5000)
         found = expected_accuracy(prior, quality).accuracy
@@ -76,8 +83,7 @@ def test_intervals_cover_the_realised_accuracy_under_new_conditions():
     hits = {"known": [], "unknown": []}
     for _ in range(25):
         priors = {"known": learn(rng, spread=0.02)}
-        stored = {**priors["known"].to_dict(), "condition_spread": None}
-        priors["unknown"] = QualityPrior.from_dict(stored)
+        priors["unknown"] = without_conditions(priors["known"])
         for _ in range(30):
             offset = np.sqrt(0.02) * rng.normal()
             quality, correct = draw(rng, rng.normal(0, 0.4), 300, offset)
@@ -93,7 +99,7 @@ def test_intervals_cover_the_realised_accuracy_under_new_conditions():
 def test_a_prior_that_knew_no_conditions_says_so(rng):
     quality, _ = draw(rng, 0, 300)
     ignorant = learn(rng, spread=0.02, group=None, condition=None)
-    assert ignorant.condition_spread is None
+    assert ignorant.between is None
     warnings = expected_accuracy(ignorant, quality).warnings
     assert len(warnings) == 1
     assert "the prior knew no conditions" in warnings[0]
@@ -106,16 +112,11 @@ def half_width(estimate):
     return (estimate.high - estimate.low) / 2
 
 
-def with_source_correlation(prior, value):
-    stored = {**prior.to_dict(), "source_correlation": value}
-    return QualityPrior.from_dict({**stored, "condition_spread": None})
-
-
 def test_several_images_per_source_widen_the_interval(prior, rng):
     quality, _ = draw(rng, 0, 400)
     source = [f"s{i // 10}" for i in range(400)]
     for correlation in (0.0, 0.5):
-        related = with_source_correlation(prior, correlation)
+        related = without_conditions(prior, source_correlation=correlation)
         alone = half_width(expected_accuracy(related, quality).accuracy)
         found = expected_accuracy(related, quality, source=source).accuracy
         if correlation:

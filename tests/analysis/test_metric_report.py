@@ -92,7 +92,7 @@ def test_it_says_all_there_is_as_json(simulated, report):
     assert prior.metrics == ("q",)
     assert prior.identities == ({"encoder": "lite"},)
     assert prior.n_sources == 40
-    assert prior.condition_spread is not None
+    assert prior.between is not None
     assert stored["distribution"]["n"] == len(simulated.values)
 
 
@@ -193,7 +193,7 @@ def test_without_groups_there_is_the_rest(simulated):
     assert found["groups"] is None
     assert found["correlation"] is None
     assert found["sensitivity"] is None
-    assert found["prior"]["condition_spread"] is None
+    assert found["prior"]["between"] is None
     assert found["predictability"]["auc"]["value"] > 0.8
     json.dumps(found, allow_nan=False)
 

@@ -270,69 +270,18 @@ def draw_conditions(rng, spread, n_conditions=60, severities=5, images=150):
     return quality, correct, group
 
 
-@pytest.mark.parametrize("spread", [0.0, 0.005, 0.02])
-def test_condition_spread_is_the_simulated_one(spread):
-    found = []
-    for seed in range(3):
-        quality, correct, group = draw_conditions(
-            np.random.default_rng(seed), spread
-        )
-        prior = fit(
-            quality,
-            correct,
-            group=group,
-            condition=[name[0] for name in group],
-            n_resamples=2,
-        )
-        found.append(prior.condition_spread)
-    # Of the variance of 180 offsets, the standard error is 11 %
-    assert np.mean(found) == pytest.approx(spread, rel=0.25, abs=5e-4)
-
-
-def test_a_condition_is_left_out_with_all_its_groups():
-    # Each condition has a quality of its own: with its other severities
-    # left in, the curve follows its offset
-    rng = np.random.default_rng(0)
-    condition = np.repeat(np.arange(15), 5 * 60)
-    group = [(int(c), i // 60 % 5) for i, c in enumerate(condition)]
-    quality = condition + rng.normal(0, 0.1, len(condition))
-    offset = rng.permutation(np.linspace(-0.2, 0.2, 15))
-    p = 0.2 + 0.04 * condition + offset[condition] / 2
-    correct = (rng.random(len(p)) < p).astype(float)
-    columns = {"group": group, "n_resamples": 2}
-    by_condition = fit(quality, correct, condition=condition, **columns)
-    by_group = fit(quality, correct, **columns)
-    assert by_condition.condition_spread > 1.5 * by_group.condition_spread
-
-
-def test_condition_spread_needs_three_conditions():
-    quality, correct = draw(600)
-    group = np.arange(600) % 6
-    few = {"condition": group % 2, "n_resamples": 2}
-    assert fit(quality, correct).condition_spread is None
-    assert fit(quality, correct, group=group, **few).condition_spread is None
-    enough = fit(quality, correct, group=group, n_resamples=2)
-    assert enough.condition_spread >= 0
-    nobodys = [None] * 600
-    nowhere = fit(quality, correct, group=nobodys, n_resamples=2)
-    assert nowhere.condition_spread is None
-
-
-def test_rows_without_group_are_no_group():
+def test_groups_give_the_fit_between_conditions():
     quality, correct, group = draw_conditions(
-        np.random.default_rng(0), 0.0, n_conditions=6, severities=2
+        np.random.default_rng(0), 0.005, n_conditions=8, images=60
     )
-    # Rows of known condition and unknown severity, and nearly all wrong
-    n = 300
-    columns = {
-        "quality": np.concatenate([quality, np.full(n, 0.5)]),
-        "correct": np.concatenate([correct, np.arange(n) < 3]),
-        "condition": [name[0] for name in group] + [0] * n,
-        "n_resamples": 2,
-    }
-    found = fit(**columns, group=[*group, *[None] * n])
-    counted = fit(**columns, group=[*group, *[(0, 9)] * n])
-    assert found.condition_spread < 0.3 * counted.condition_spread
+    condition = [name[0] for name in group]
+    columns = {"group": group, "n_resamples": 2}
+    prior = fit(quality, correct, condition=condition, **columns)
+    assert prior.between.n_conditions == 8
+    assert fit(quality, correct, **columns).between.n_conditions == 40
+    assert fit(quality, correct, n_resamples=2).between is None
+    nowhere = fit(quality, correct, group=[None] * len(quality), n_resamples=2)
+    assert nowhere.between is None
 
 
 @pytest.fixture(scope="module")
@@ -364,7 +313,7 @@ def test_a_saved_prior_predicts_the_same(prior, tmp_path):
     assert loaded.metrics == prior.metrics
     assert loaded.identities == prior.identities
     assert loaded.log_loss == prior.log_loss
-    assert loaded.condition_spread == prior.condition_spread
+    assert loaded.between == prior.between
     assert loaded.to_dict() == prior.to_dict()
     json.dumps(prior.to_dict(), allow_nan=False)
 
