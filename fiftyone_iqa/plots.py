@@ -69,7 +69,8 @@ def plot(results, kind: str, metric: str):
         width=760 if columns == 1 else 1180,
         height=460 if columns == 1 else 860,
         margin={"l": 70, "r": 30, "t": 60, "b": 60},
-        showlegend=kind == "accuracy",
+        showlegend=kind in ("accuracy", "distribution"),
+        barmode="stack",
         bargap=0,
     )
     return figure
@@ -79,30 +80,40 @@ def _distribution(report, metric):
     import plotly.graph_objects as go
 
     found = report["metrics"][metric]["distribution"]
-    edges, counts = (np.array(found[k]) for k in ("bin_edges", "counts"))
-    width = np.diff(edges)
+    judged = report["metrics"][metric]["by_correctness"]
+    edges = np.array(found["bin_edges"])
+    right, wrong = (np.array(judged[name]) for name in ("right", "wrong"))
+    rest = np.array(found["counts"]) - right - wrong
     traces = [
         go.Bar(
-            x=(edges[:-1] + edges[1:]) / 2,
+            x=edges[:-1],
             y=counts,
-            width=width,
-            marker={"color": _MAIN, "opacity": 0.5},
-            hovertemplate="%{x:.3g}: %{y:,} images<extra></extra>",
-            name="images",
+            width=np.diff(edges),
+            offset=0,
+            marker={"color": colour},
+            hovertemplate=f"%{{x:.3g}}: %{{y:,}} {name}<extra></extra>",
+            name=name,
         )
+        for name, counts, colour in (
+            ("wrong", wrong, _SECOND),
+            ("right", right, _MAIN),
+            ("not judged", rest, _COLOURS[7]),
+        )
+        if counts.any()
     ]
     if found["grid"]:
         traces.append(
             go.Scatter(
                 x=found["grid"],
-                y=np.array(found["density"]) * found["n"] * width[0],
-                line={"color": _MAIN},
+                y=np.array(found["density"]) * found["n"] * np.diff(edges)[0],
+                mode="lines",
+                line={"color": "#333333", "width": 1},
                 hoverinfo="skip",
                 name="density",
             )
         )
     return {
-        "title": f"Distribution of {metric}",
+        "title": f"Distribution of {metric} (orange: wrong)",
         "traces": traces,
         "x": {"title": metric},
         "y": {"title": "images"},

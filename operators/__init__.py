@@ -13,9 +13,11 @@ except ImportError:
 
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+from .build_quality_prior import BuildQualityPrior
 from .compute_correctness import ComputeCorrectness, QualityFromPredictions
 from .compute_predictions import ComputePredictions
 from .compute_quality import ComputeQuality
+from .image_quality_panel import ImageQualityPanel
 from .list_quality_metrics import ListQualityMetrics
 
 
@@ -26,3 +28,5 @@ def register(plugin):
     plugin.register(ComputeCorrectness)
     plugin.register(QualityFromPredictions)
     plugin.register(ListQualityMetrics)
+    plugin.register(BuildQualityPrior)
+    plugin.register(ImageQualityPanel)

@@ -65,13 +65,18 @@ def metric_report(
         seed: of splits and resamples
 
     Returns:
-        JSON-serialisable ``{"distribution", "groups", "correlation",
-        "sensitivity", "predictability", "paper_raw", "prior", "notes"}``;
-        what could not be computed is None and a sentence in notes says why
+        JSON-serialisable ``{"distribution", "by_correctness", "groups",
+        "correlation", "sensitivity", "predictability", "paper_raw",
+        "prior", "notes"}``; what could not be computed is None and a
+        sentence in notes says why
     """
     notes: list[str] = []
+    distribution = distributions(values)[None].to_dict()
     found = {
-        "distribution": distributions(values)[None].to_dict(),
+        "distribution": distribution,
+        "by_correctness": _by_correctness(
+            values, correct, distribution["bin_edges"]
+        ),
         "groups": None,
         "correlation": None,
         "sensitivity": None,
@@ -190,6 +195,14 @@ def within_report(
                 seed=seed,
             ).to_dict()
     return found
+
+
+def _by_correctness(values, correct, edges):
+    """Returns right and wrong rows per bin; the rest are not judged."""
+    return {
+        name: np.histogram(values[correct == outcome], bins=edges)[0].tolist()
+        for name, outcome in (("right", 1), ("wrong", 0))
+    }
 
 
 def _of_groups(values, correct, higher_is_better, grouping, n_resamples, seed):
