@@ -1,5 +1,7 @@
 """The panel's upper part: the distribution, and the slice of poor images."""
 
+import math
+
 from fiftyone.operators import types
 
 from . import panel_plots as plots
@@ -19,8 +21,9 @@ class ThresholdActions:
     def on_threshold(self, ctx):
         """Moves the threshold to what was chosen or typed; filters."""
         value = ctx.params.get("value")
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            return  # a field that is being typed may be empty
+        # A field that is being typed may be empty
+        if not isinstance(value, (int, float)) or not math.isfinite(value):
+            return
         typed = "typed" in str(ctx.params.get("path"))
         if value == ctx.panel.state.threshold and ctx.panel.state.filtered:
             return
