@@ -17,6 +17,8 @@ MAX_STRINGS = 200
 MAX_INTEGERS = 50
 MAX_LABELS = 2000
 
+_AT_ONCE = 8
+
 _BOOKKEEPING = frozenset(
     {
         "id",
@@ -86,25 +88,35 @@ def slice_fields(samples, metric, correctness, by, source):
     return list({c.path: c for c in found}.values())
 
 
-def read_candidate(samples, columns, candidate):
-    """Reads a candidate's values.
+def read_candidates(samples, columns, candidates):
+    """Reads candidates' values.
 
     Args:
         samples: a dataset or view
         columns: its :class:`~.quality_columns.QualityColumns`
-        candidate: a :class:`Candidate`
+        candidates: list of :class:`Candidate`
 
-    Returns:
-        its :class:`~.analysis.slices.Membership` and None, or None and why
-        it makes no slices
+    Yields:
+        of each its :class:`~.analysis.slices.Membership` and None, or None
+        and why it makes no slices
     """
-    if candidate.kind == BAND:
-        membership = _bands(np.array(columns.column(candidate.path), float))
-    elif candidate.kind == HAS:
-        lists = columns.spread(samples.values(candidate.path))
-        membership = _contents(lists)
+    # Together they are read several times faster than one by one; all at
+    # once they might not fit in memory
+    for start in range(0, len(candidates), _AT_ONCE):
+        chunk = candidates[start : start + _AT_ONCE]
+        values = list(samples.values([c.path for c in chunk]))
+        for candidate in chunk:
+            yield _membership(columns, candidate, values.pop(0))
+
+
+def _membership(columns, candidate, values):
+    if candidate.kind == HAS:
+        membership = _contents(columns.spread(values))
+    elif candidate.kind == BAND:
+        values = columns.aligned(candidate.path, values)
+        membership = _bands(np.array(values, float))
     else:
-        codes, names = _numbered(columns.column(candidate.path))
+        codes, names = _numbered(columns.aligned(candidate.path, values))
         membership = Membership(names, codes)
     n = len(membership.names)
     if n == 0:

@@ -15,7 +15,6 @@ from .export_manifest import CSV_NAME, JSON_NAME, Manifest
 from .quality_columns import check_collection
 from .views import metric_field
 
-MARKER = "EXPORT_INCOMPLETE.txt"
 DEFAULT_TYPE = "FiftyOneDataset"
 
 
@@ -40,7 +39,7 @@ def export_slice(
 
     The folder must be new or empty; an earlier export is replaced if told
     to. If the export fails, the folder is as it was before. If the process
-    is killed, ``EXPORT_INCOMPLETE.txt`` is in it.
+    is killed, ``<folder>.incomplete.txt`` beside it says so.
 
     Args:
         view: a dataset or view of images
@@ -89,7 +88,8 @@ def export_slice(
     if fields is not None:
         view = view.select_fields(fields)
     names = _unique_names(paths)
-    clone = fields is not None  # or the others stay in the schema
+    # Or other fields, and the groups, stay in the schema
+    clone = fields is not None or _is_grouped(view)
     with (
         _replacing(folder),
         _named(view, paths, names, clone) as (named, staged),
@@ -104,7 +104,7 @@ def export_slice(
         if not copy:
             _point_links_home(folder, staged)
         exported = _find(folder, names, paths)
-        manifest.write(folder, kind.__name__, exported, ignored={MARKER})
+        manifest.write(folder, kind.__name__, exported)
     return {
         "export_dir": str(folder),
         "dataset_type": kind.__name__,
@@ -122,6 +122,12 @@ def _check_images(view):
             f"{view.media_type}; pass select_group_slices(…), or "
             "to_frames(sample_frames=True)"
         )
+
+
+def _is_grouped(view):
+    import fiftyone.core.media as fom
+
+    return view._root_dataset.media_type == fom.GROUP
 
 
 def _dataset_type(value):
@@ -209,7 +215,7 @@ def _check_folder(folder, overwrite):
 
 def _strange_file(folder):
     """Returns a file that is no earlier export's, or None."""
-    if (folder / MARKER).is_file():
+    if marker(folder).is_file():
         return None
     try:
         files = json.loads((folder / JSON_NAME).read_text("utf-8"))["files"]
@@ -217,6 +223,11 @@ def _strange_file(folder):
     except (OSError, ValueError, KeyError, TypeError):
         known = set()
     return next((f for f in list_files(folder) if f not in known), None)
+
+
+def marker(folder: Path) -> Path:
+    """Returns the file beside a folder that says it is not complete."""
+    return folder.with_name(f"{folder.name}.incomplete.txt")
 
 
 def list_files(folder) -> list[str]:
@@ -317,33 +328,35 @@ def _named(view, paths, names, must_clone):
 
 @contextmanager
 def _replacing(folder):
-    """Gives an empty folder; puts back what there was if a step fails."""
-    aside = None
-    existed = folder.is_dir()
+    """Makes room for a folder; puts back what there was if a step fails."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    if existed and any(folder.iterdir()):
-        aside = Path(
-            tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent)
-        )
-        os.replace(folder, aside / folder.name)
-    try:
-        folder.mkdir(exist_ok=True)
-        said = "This export was cut off; its files are not complete.\n"
-        if aside is not None:
-            said += f"The export it was to replace is in {aside}.\n"
-        (folder / MARKER).write_text(said, "utf-8")
-        yield
-        (folder / MARKER).unlink()
-    except BaseException:
-        shutil.rmtree(folder)
-        if aside is not None:
-            os.replace(aside / folder.name, folder)
+    aside = Path(
+        tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent)
+    )
+    former = aside / folder.name
+    if folder.is_dir():
+        try:
+            os.replace(folder, former)
+        except OSError:
             aside.rmdir()
-        elif existed:
-            folder.mkdir()
+            raise
+    marker(folder).write_text(
+        f"The export in {folder} is not complete, unless it is still being "
+        f"written. What it was to replace is in {aside}.\n",
+        "utf-8",
+    )
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        if former.is_dir():
+            # Where this fails, the former export stays where it is
+            os.replace(former, folder)
+        aside.rmdir()
+        marker(folder).unlink()
         raise
-    if aside is not None:
-        shutil.rmtree(aside)
+    marker(folder).unlink()
+    shutil.rmtree(aside)
 
 
 def _point_links_home(folder, staged):

@@ -62,14 +62,13 @@ class Manifest:
             )
         ]
 
-    def write(self, folder: Path, dataset_type, exported, ignored) -> None:
+    def write(self, folder: Path, dataset_type, exported) -> None:
         """Writes both manifests.
 
         Args:
             folder: the export's
             dataset_type: its name
             exported: where each image went, relative to the folder, or None
-            ignored: files in the folder that are none of the export's
         """
         from .export import list_files
 
@@ -90,7 +89,7 @@ class Manifest:
                 "identity": metric.identity,
             },
             "samples": self._rows,
-            "files": [f for f in list_files(folder) if f not in ignored],
+            "files": list_files(folder),
         }  # fmt: skip
         text = json.dumps(found, indent=1, ensure_ascii=False, default=str)
         (folder / JSON_NAME).write_text(text, "utf-8")

@@ -249,8 +249,11 @@ class QualityColumns:
                 f"Field {path!r} belongs to objects, and the metrics to "
                 f"{'images' if self._root is None else self._root}"
             )
-        values = self._samples.values(path)
-        if root is None:
+        return self.aligned(path, self._samples.values(path))
+
+    def aligned(self, path: str, values: list) -> list:
+        """Returns ``n`` values of what ``samples.values(path)`` returned."""
+        if object_root(self._samples, path) is None:
             return self.spread(values)
         return [value for row in values for value in row or ()]
 

@@ -15,7 +15,7 @@ from .analysis.slices import (
     SliceStatistics,
     rank_slices,
 )
-from .candidates import BAND, HAS, read_candidate, slice_fields
+from .candidates import BAND, HAS, read_candidates, slice_fields
 from .errors import IQAError
 from .quality_columns import QualityColumns
 from .saved_views import PREFIX, save_view
@@ -24,6 +24,7 @@ from .views import check_correctness, direction, metric_field
 
 MAX_SLICES = 100
 
+_LONGEST_NAME = 90  # FiftyOne allows 100
 _ESTIMATES = ("shift", "accuracy", "lift")
 
 
@@ -143,6 +144,7 @@ class SliceTable(Sequence):
             said += f", accuracy {found.accuracy}, lift {found.lift}"
         if name is None:
             name = f"{PREFIX}slice_{found.name}".replace(".", "_")
+            name = name[:_LONGEST_NAME]
         record = {"metric": self.metric, "slice": found.to_dict()}
         save_view(self.view(index), name, said, record=record)
         return name
@@ -262,8 +264,8 @@ def find_slices(
 
     read, skipped = [], {}
     with fou.ProgressBar(total=len(candidates), progress=progress) as bar:
-        for candidate in candidates:
-            found, why = read_candidate(samples, columns, candidate)
+        all_found = read_candidates(samples, columns, candidates)
+        for candidate, (found, why) in zip(candidates, all_found):
             if found is None:
                 if by is not None:
                     raise IQAError(f"No slices by {candidate.path!r}: {why}")

@@ -9,7 +9,7 @@ import pytest
 
 import fiftyone_iqa as fiqa
 from fiftyone_iqa.errors import IQAError
-from fiftyone_iqa.export import MARKER, list_files
+from fiftyone_iqa.export import list_files, marker
 
 SCORES = [0.5, 0.1, None, float("nan"), 0.9, 0.2]
 
@@ -225,7 +225,6 @@ def test_nothing_is_left_over(dataset, tmp_path):
     assert fo.list_datasets() == before[0]
     now = sorted(p.name for p in tmp_path.iterdir())
     assert now == sorted([*before[1], "out"])
-    assert not (tmp_path / "out" / MARKER).exists()
 
 
 def test_an_export_is_replaced_only_if_told(dataset, tmp_path):
@@ -304,15 +303,19 @@ def test_a_failure_midway_leaves_what_was_there(
     fiqa.export_slice(dataset.limit(2), folder)
     before = {f: (folder / f).read_bytes() for f in list_files(folder)}
     listed = sorted(p.name for p in tmp_path.iterdir())
-    # The type needs boxes where there are none: found out midway
-    with pytest.raises(Exception, match="ground_truth|[Ll]abel|type"):
+    # The last image cannot be read, and COCO needs its size
+    path = Path(dataset.last().filepath)
+    image = path.read_bytes()
+    path.write_text("no image")
+    with pytest.raises(Exception, match="image"):
         fiqa.export_slice(
             dataset,
             folder,
-            "CVATImageDataset",
-            label_field="right_or_wrong",
+            "COCODetectionDataset",
+            label_field="boxes",
             overwrite=True,
         )
+    path.write_bytes(image)
 
     def full(*args, **kwargs):
         raise OSError("No space left on device")
@@ -329,12 +332,13 @@ def test_a_failure_midway_leaves_what_was_there(
 def test_an_export_that_was_killed_says_so_and_is_replaced(dataset, tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()
-    (folder / MARKER).write_text("cut off")
+    marker(folder).write_text("cut off")
     (folder / "half.png").write_bytes(b"x")
     with pytest.raises(IQAError, match="overwrite=True"):
         fiqa.export_slice(dataset, folder)
     fiqa.export_slice(dataset, folder, overwrite=True)
     assert not (folder / "half.png").exists()
+    assert not marker(folder).exists()
 
 
 @pytest.mark.parametrize(
@@ -370,6 +374,31 @@ def test_missing_images_and_images_inside(dataset, tmp_path, load):
     assert not (tmp_path / "two").exists()
     with pytest.raises(IQAError, match="empty"):
         fiqa.export_slice(dataset.match({"q": 99}), tmp_path / "two")
+
+
+def test_images_of_groups(database, write_images, tmp_path, load):
+    import fiftyone as fo
+
+    dataset = fo.Dataset()
+    try:
+        group = fo.Group()
+        paths = write_images(2)
+        dataset.add_samples(
+            [
+                fo.Sample(path, g=group.element(side), q=0.5)
+                for path, side in zip(paths, ("left", "right"))
+            ],
+            progress=False,
+        )
+        fiqa.use_quality_field(dataset, "q", True)
+        with pytest.raises(IQAError, match="select_group_slices"):
+            fiqa.export_slice(dataset, tmp_path / "out")
+        view = fiqa.low_quality_view(dataset, "q")
+        fiqa.export_slice(view, tmp_path / "out")
+        back = load(tmp_path / "out", fo.types.FiftyOneDataset)
+        assert back.values("q") == [0.5, 0.5]
+    finally:
+        dataset.delete()
 
 
 def test_patches(dataset, tmp_path):
