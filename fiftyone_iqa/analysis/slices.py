@@ -7,12 +7,13 @@ are allowed to depend on each other in any way, also across the two.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from ..errors import IQAError
 from .clusters import check_confidence, source_codes
+from .contrasts import Contrast, Pairs
 from .estimate import Estimate
 
 MIN_N = 20
@@ -141,7 +142,7 @@ def rank_slices(
         raise IQAError("No row has quality: compute it on these rows first")
     cluster = source_codes(source, n_rows)
     by_source = np.argsort(cluster, kind="stable")
-    contrasts = [_Contrast(quality, cluster, by_source)]
+    contrasts = [Contrast(quality, cluster, by_source)]
     if correct is not None:
         correct = _column(correct, n_rows, "correctness")
         if not (np.isnan(correct) | (correct == 0) | (correct == 1)).all():
@@ -150,14 +151,14 @@ def rank_slices(
                 "values"
             )
         if np.isfinite(correct).any():
-            contrasts.append(_Contrast(correct, cluster, by_source))
+            contrasts.append(Contrast(correct, cluster, by_source))
 
     limits = min_n, min_sources, confidence
     place = np.empty(n_rows, np.int64)
     place[by_source] = np.arange(n_rows)
     found = []
     for i, membership in enumerate(memberships):
-        pairs = _Pairs(membership, cluster[by_source], place)
+        pairs = Pairs(membership, cluster[by_source], place)
         compared = [c.compare(pairs, *limits) for c in contrasts]
         found += _statistics(
             i, membership.names, pairs.n, compared, higher_is_better
@@ -186,137 +187,6 @@ def _column(values, n, name):
             "one value per row"
         )
     return values
-
-
-class _Pairs:
-    """Entries of a membership in runs of one slice and one source.
-
-    Rows are numbered by source here, so that runs are consecutive.
-    """
-
-    def __init__(self, membership, cluster, place):
-        self.k = len(membership.names)
-        codes = np.asarray(membership.codes)
-        if membership.rows is None:
-            if len(codes) != len(place):
-                raise IQAError(
-                    f"There are {len(place):,} rows and {len(codes):,} "
-                    "codes; pass one code per row, or rows="
-                )
-            rows = place
-        else:
-            rows = place[membership.rows]
-        # Of 16 bits, numbers are sorted many times faster
-        if self.k < 2**15:
-            codes = codes.astype(np.int16)
-        if membership.rows is None:
-            ordered = np.empty_like(codes)
-            ordered[rows] = codes
-            codes, rows = ordered, np.arange(len(place))
-        else:
-            order = np.argsort(rows, kind="stable")
-            codes, rows = codes[order], rows[order]
-        order = np.argsort(codes, kind="stable")
-        order = order[np.searchsorted(codes, 0, sorter=order) :]
-        self.rows = rows[order]
-        codes = codes[order]
-        source = cluster[self.rows]
-        new = np.ones(len(codes), bool)
-        new[1:] = (codes[1:] != codes[:-1]) | (source[1:] != source[:-1])
-        self.starts = np.flatnonzero(new)
-        self.slice = codes[self.starts].astype(np.int64)
-        self.source = source[self.starts]
-        self.n = np.bincount(codes, minlength=self.k)
-
-    def sums(self, values):
-        """Returns a column's sums over the runs."""
-        if len(self.starts) == len(self.rows):
-            return values[self.rows]
-        return np.add.reduceat(values[self.rows], self.starts)
-
-    def over_slices(self, values):
-        """Sums values of the runs over the slices."""
-        return np.bincount(self.slice, weights=values, minlength=self.k)
-
-
-class _Contrast:
-    """Compares the means of one column inside and outside slices."""
-
-    def __init__(self, values, cluster, by_source):
-        known = np.isfinite(values)
-        self.mean = values[known].mean()
-        self._known = known[by_source].astype(np.float64)
-        deviation = np.where(known, values - self.mean, 0.0)
-        self._deviation = deviation[by_source]
-        self._n = float(known.sum())
-        # Per source; N and T of the formulas below
-        self._counts = np.bincount(cluster, weights=known)
-        self._totals = np.bincount(cluster, weights=deviation)
-        self._n_sources = np.count_nonzero(self._counts)
-        squares = deviation @ deviation
-        self.variance = squares / self._n
-        pairs = self._counts @ self._counts - self._n
-        together = self._totals @ self._totals - squares
-        self._icc = 0.0
-        if pairs > 0 and self.variance > 0:
-            self._icc = np.clip(together / (self.variance * pairs), 0.0, 1.0)
-
-    def compare(self, pairs, min_n, min_sources, confidence):
-        """Returns what is known of each slice, as columns of length k."""
-        from scipy.special import stdtr, stdtrit
-
-        n_sc, t_sc = pairs.sums(self._known), pairs.sums(self._deviation)
-        n_c, t_c = self._counts[pairs.source], self._totals[pairs.source]
-        n, total = pairs.over_slices(n_sc), pairs.over_slices(t_sc)
-        n_rest = self._n - n
-        inside = pairs.over_slices(n_sc > 0)
-        outside = self._n_sources - pairs.over_slices(
-            (n_c > 0) & (n_sc == n_c)
-        )
-        with np.errstate(divide="ignore", invalid="ignore"):
-            mean, rest = total / n, -total / n_rest
-            of = pairs.slice
-            spread = t_sc - mean[of] * n_sc
-            own = pairs.over_slices(spread**2) * inside / (inside - 1)
-            reach = stdtrit(inside - 1, 0.5 + confidence / 2)
-            reach *= np.sqrt(own) / n
-
-            # Sources outside the slice, from sums over all of them
-            left = t_c - rest[of] * n_c
-            moved = (
-                spread / n[of] - (left - t_sc + rest[of] * n_sc) / (n_rest[of])
-            )
-            robust = (
-                self._totals @ self._totals
-                - 2 * rest * (self._totals @ self._counts)
-                + rest**2 * (self._counts @ self._counts)
-                - pairs.over_slices(left**2)
-            ) / n_rest**2 + pairs.over_slices(moved**2)
-            fewest = np.minimum(inside, outside)
-            robust *= fewest / (fewest - 1)
-
-            weight = n_sc / n[of] - (n_c - n_sc) / n_rest[of]
-            alone = 1 / n + 1 / n_rest
-            sums = (
-                self._counts @ self._counts - pairs.over_slices(n_c**2)
-            ) / n_rest**2 + pairs.over_slices(weight**2)
-            null = self.variance * (alone + self._icc * (sums - alone))
-            error = np.sqrt(np.maximum(robust, null))
-            difference = mean - rest
-            p = 2 * stdtr(fewest - 1, -abs(difference) / error)
-            critical = stdtrit(fewest - 1, 0.5 + confidence / 2)
-        enough = (np.minimum(n, n_rest) >= min_n) & (fewest >= min_sources)
-        return {
-            "enough": enough & (self.variance > 0),
-            "n": n.astype(np.int64),
-            "n_sources": inside.astype(np.int64),
-            "mean": self.mean + mean,
-            "reach": reach,
-            "difference": difference,
-            "difference_reach": critical * error,
-            "p": p,
-            "sd": np.full(pairs.k, np.sqrt(self.variance)),
-        }
 
 
 def _statistics(membership, names, n, compared, higher_is_better):
@@ -368,15 +238,13 @@ def _around(value, reach):
 
 def _accuracy(value, reach):
     """Rows that are all right, or all wrong, give no interval."""
-    value = min(max(value, 0.0), 1.0)
+    value = min(max(round(value, 12), 0.0), 1.0)  # 1 - 1e-16 is 1
     if not 0 < value < 1 or not reach > 0:
         return Estimate(value)
     return Estimate(value, max(0.0, value - reach), min(1.0, value + reach))
 
 
 def _ranked(found):
-    from dataclasses import replace
-
     shift_q = false_discovery_rates([s.shift_p for s in found])
     lift_q = false_discovery_rates([s.lift_p for s in found])
     found = [

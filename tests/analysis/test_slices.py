@@ -90,6 +90,35 @@ def test_rows_that_are_their_own_sources_give_welchs_error():
     assert s.shift_p == pytest.approx(2 * stats.t.sf(abs(t), 99), rel=1e-9)
 
 
+def test_slices_that_differ_in_nothing():
+    """Both halves of every source are alike: no difference, no error."""
+    source = np.repeat(np.arange(40), 2)
+    quality = source.astype(float)
+    codes = np.tile([0, -1], 40)
+    (s,) = rank_slices(
+        [Membership(("a",), codes)], quality, True, quality % 2, source
+    )
+    assert s.shift.value == s.lift.value == 0
+    assert s.shift_p == s.lift_p == 1
+
+
+def test_paired_slices_are_compared_within_their_sources():
+    """Against the paired t test, where every source has one row in each."""
+    rng = np.random.default_rng(0)
+    content = rng.normal(0, 3, 200)
+    a, b = content - 0.3 + rng.normal(size=200), content + rng.normal(size=200)
+    quality = np.concatenate([a, b])
+    source = np.tile(np.arange(200), 2)
+    codes = np.repeat([0, -1], 200)
+    (s,) = rank_slices(
+        [Membership(("a",), codes)], quality, True, None, source
+    )
+    paired = stats.ttest_rel(a, b).pvalue
+    # The larger of two errors is taken
+    assert 0.99 * paired < s.shift_p < 3 * paired
+    assert s.shift_p < stats.ttest_ind(a, b).pvalue / 10
+
+
 def test_q_values_are_scipys():
     p = [0.01, None, 0.02, 0.03, 0.5]
     q = false_discovery_rates(p)
