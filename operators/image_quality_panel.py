@@ -20,6 +20,8 @@ _HELP = (
     "as poor; the grid follows. Click a point to see its group. Reset "
     "returns to your own view."
 )
+_HEIGHT = 270
+_PER_METRIC = 30
 _PAGE = {
     "p": 1.5,
     "pt": 1,
@@ -187,10 +189,15 @@ class ImageQualityPanel(ThresholdActions, SliceActions, foo.Panel):
             tabs.add_choice(value, label=label)
         tab = ctx.panel.state.tab or TABS[0][0]
         panel.enum(
-            "tab", tabs.values(), default=tab, view=tabs, on_change=self.on_tab
+            "tab",
+            tabs.values(),
+            default=TABS[0][0],
+            view=tabs,
+            on_change=self.on_tab,
         )
         run, metric = self._run(ctx), ctx.panel.state.metric
         found = run.report["metrics"][metric]
+        height = _HEIGHT
         if tab == "slices":
             self.slices_section(ctx, panel)
             return
@@ -200,6 +207,7 @@ class ImageQualityPanel(ThresholdActions, SliceActions, foo.Panel):
             traces, layout, title = plots.prior(found, metric)
         else:
             traces, layout = plots.metrics(run.report, run.order, metric)
+            height = 50 + min(_PER_METRIC * len(run.order), _HEIGHT)
             title = "How well each metric tells right from wrong (95 %)"
         caption(panel, "title", title)
         if traces:
@@ -208,7 +216,7 @@ class ImageQualityPanel(ThresholdActions, SliceActions, foo.Panel):
                 data=traces,
                 layout=layout,
                 config=plots.CONFIG,
-                height="270px",
+                height=f"{height}px",
                 on_click=self.on_point if tab == "accuracy" else None,
             )
         if tab == "prior" and traces:

@@ -157,7 +157,8 @@ def accuracy(found: dict):
             }
         )
     srcc = (found["correlation"] or {}).get("srcc")
-    title = f"{n_points} groups"
+    why = [n for n in found["notes"] if n.startswith("correlation")]
+    title = "; ".join([f"{n_points} groups", *why])
     if srcc and srcc["signed"]["value"] is not None:
         title = (
             f"SRCC {interval(srcc['signed'])} over "

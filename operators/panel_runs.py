@@ -12,6 +12,8 @@ from .panel_parts import URI
 RUN_TYPE = "image_quality"
 
 _MAX_CACHED = 8
+# Events overtake views: one may come with the view before the last
+_MAX_OWN = 5
 _cache: OrderedDict = OrderedDict()
 
 
@@ -115,23 +117,24 @@ def base_view(ctx):
     import fiftyone as fo
 
     state = ctx.panel.state
-    current = _stages(ctx.view)
-    if state.own is not None and current == state.own:
+    if _stages(ctx.view) in (state.own or ()):
         return fo.DatasetView._build(ctx.dataset, json.loads(state.base))
-    state.base, state.own = current, None
     return ctx.view
 
 
 def show(ctx, view) -> None:
     """Sets the App's view and remembers that the panel did."""
-    ctx.panel.state.own = _stages(view)
+    # In one patch: the App does not keep the order of several
+    own = [_stages(view), *(ctx.panel.state.own or ())]
+    ctx.panel.state.set(
+        {"base": _stages(base_view(ctx)), "own": own[:_MAX_OWN]}
+    )
     ctx.ops.set_view(view)
 
 
 def reset(ctx) -> None:
     """Sets the App's view back to the one before the panel's."""
     view = base_view(ctx)
-    ctx.panel.state.own = None
     if view._stages:
         ctx.ops.set_view(view)
     else:

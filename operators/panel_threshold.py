@@ -24,10 +24,11 @@ class ThresholdActions:
         # A field that is being typed may be empty
         if not isinstance(value, (int, float)) or not math.isfinite(value):
             return
+        value = float(value)
         typed = "typed" in str(ctx.params.get("path"))
         if value == ctx.panel.state.threshold and ctx.panel.state.filtered:
             return
-        self.set_threshold(ctx, float(value), typed=typed)
+        self.set_threshold(ctx, value, typed=typed)
         self._show_slice(ctx)
 
     def on_poor(self, ctx):

@@ -213,8 +213,10 @@ def test_everything_is_deleted_only_when_confirmed(foo, scored):
     fiqa.build_quality_prior(scored, "good", "right", n_resamples=20)
     fiqa.save_views(scored, "good")
     foo.get_operator(f"{URI}open_iqa_workspace")(scored)
-    with pytest.raises(ExecutionError, match="confirm="):
-        foo.execute_operator(uri, {"dataset": scored}, params={"confirm": "no"})
+    with pytest.raises(ExecutionError, match="delete"):
+        foo.execute_operator(
+            uri, {"dataset": scored}, params={"confirm": "no"}
+        )
     assert scored.has_field("tv")
 
     foo.execute_operator(
