@@ -65,7 +65,7 @@ def metric_fields(samples, metrics: Sequence[str] | str) -> list[MetricField]:
         raise IQAError(
             "metrics is empty; name quality fields, such as 'zsclip_ql'"
         )
-    roots = {_object_root(samples, field.path) for field in fields}
+    roots = {object_root(samples, field.path) for field in fields}
     if len(roots) > 1:
         raise IQAError(
             "metrics of images and of objects cannot be analysed together: "
@@ -74,8 +74,8 @@ def metric_fields(samples, metrics: Sequence[str] | str) -> list[MetricField]:
     return fields
 
 
-def check_collection(samples) -> None:
-    """Raises IQAError unless it is a dataset or view with samples."""
+def check_is_collection(samples) -> None:
+    """Raises IQAError unless it is a dataset or view."""
     import fiftyone.core.collections as foc
 
     if not isinstance(samples, foc.SampleCollection):
@@ -83,6 +83,11 @@ def check_collection(samples) -> None:
             "samples must be a FiftyOne dataset or view, not "
             f"{type(samples).__name__}"
         )
+
+
+def check_collection(samples) -> None:
+    """Raises IQAError unless it is a dataset or view with samples."""
+    check_is_collection(samples)
     if not samples:
         raise IQAError("The collection is empty: there is nothing to analyse")
 
@@ -171,7 +176,7 @@ def _quality_fields(samples):
     )
 
 
-def _object_root(samples, path):
+def object_root(samples, path):
     """Returns the list of objects a path lies in, or None for a sample's."""
     parts = path.split(".")
     for i in range(1, len(parts)):
@@ -208,7 +213,7 @@ class QualityColumns:
 
     def __init__(self, samples, fields: Sequence[MetricField], source=None):
         self._samples = samples
-        self._root = _object_root(samples, fields[0].path)
+        self._root = object_root(samples, fields[0].path)
         if source is None and samples.get_field(SOURCE_FIELD) is not None:
             source = SOURCE_FIELD
         elif source is not None:
@@ -230,7 +235,7 @@ class QualityColumns:
         if source is not None:
             named = samples.values(source)
             ids = [i if s is None else s for i, s in zip(ids, named)]
-        self.source = np.asarray(self._spread(ids), dtype=object)
+        self.source = np.asarray(self.spread(ids), dtype=object)
 
     def column(self, path: str) -> list:
         """Returns ``n`` values of any field, None where missing.
@@ -240,15 +245,18 @@ class QualityColumns:
                 objects than the metrics
         """
         self._check(path)
-        root = _object_root(self._samples, path)
+        root = object_root(self._samples, path)
         if root is not None and root != self._root:
             raise IQAError(
                 f"Field {path!r} belongs to objects, and the metrics to "
                 f"{'images' if self._root is None else self._root}"
             )
-        values = self._samples.values(path)
-        if root is None:
-            return self._spread(values)
+        return self.aligned(path, self._samples.values(path))
+
+    def aligned(self, path: str, values: list) -> list:
+        """Returns ``n`` values of what ``samples.values(path)`` returned."""
+        if object_root(self._samples, path) is None:
+            return self.spread(values)
         return [value for row in values for value in row or ()]
 
     def correct(self, path: str) -> np.ndarray:
@@ -285,10 +293,11 @@ class QualityColumns:
         """Returns ``{tag: (n,) bool}`` of the samples' tags."""
         rows = [set(tags) for tags in self._samples.values("tags")]
         names = sorted(set().union(*rows))
-        rows = self._spread(rows)
+        rows = self.spread(rows)
         return {tag: np.array([tag in row for row in rows]) for tag in names}
 
-    def _spread(self, values):
+    def spread(self, values) -> list:
+        """Repeats the samples' values for their objects."""
         if self._counts is None:
             return list(values)
         return [v for v, n in zip(values, self._counts) for _ in range(n)]

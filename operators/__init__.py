@@ -13,10 +13,19 @@ except ImportError:
 
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+from .build_quality_prior import BuildQualityPrior
+from .compare_quality import CompareQuality
 from .compute_correctness import ComputeCorrectness, QualityFromPredictions
 from .compute_predictions import ComputePredictions
 from .compute_quality import ComputeQuality
+from .corrupt_dataset import CorruptDataset
+from .delete_iqa import DeleteIQA
+from .export_low_quality import ExportLowQuality
+from .find_low_quality import FindLowQuality
+from .image_quality_panel import ImageQualityPanel
 from .list_quality_metrics import ListQualityMetrics
+from .manage_quality_runs import ManageQualityRuns
+from .open_workspace import OpenWorkspace
 
 
 def register(plugin):
@@ -26,3 +35,12 @@ def register(plugin):
     plugin.register(ComputeCorrectness)
     plugin.register(QualityFromPredictions)
     plugin.register(ListQualityMetrics)
+    plugin.register(BuildQualityPrior)
+    plugin.register(FindLowQuality)
+    plugin.register(CompareQuality)
+    plugin.register(CorruptDataset)
+    plugin.register(ExportLowQuality)
+    plugin.register(ManageQualityRuns)
+    plugin.register(DeleteIQA)
+    plugin.register(OpenWorkspace)
+    plugin.register(ImageQualityPanel)

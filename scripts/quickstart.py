@@ -34,15 +34,17 @@ from fiftyone_iqa.encoders import (
 )
 from fiftyone_iqa.errors import IQAError
 from fiftyone_iqa.models import ModelUnavailableError, get_task_model
+from fiftyone_iqa.plugin import PluginInstallError, install_plugin
 from fiftyone_iqa.sidebar import show_in_sidebar
+from fiftyone_iqa.workspace import WORKSPACE, save_workspace
 
 DEFAULT_NAME = "fiftyone-iqa-quickstart"
-WORKSPACE = "iqa"
 
 METRICS = ("zsclip", "tv", "brisque", "blur", "brightness", "contrast")
 # The second needs no download; the lite encoder shares no weights with it
 TASK_MODELS = ("resnet34", "efficientnet_lite2")
 CORRECT = "iqa_correct"
+BRAIN_KEY = "iqa"
 SCORES = {
     "zsclip_ql": "mean Q_l",
     "zsclip_qp": "mean Q_p",
@@ -159,35 +161,7 @@ def arrange_app(dataset: fo.Dataset, scores: list[str]) -> fo.Space:
     )
     dataset.save()
 
-    # Filter by the score above, see in which slices the rest gathers below
-    slices = "tv"
-    if "ground_truth" in schema:
-        slices = "corruption" if condition else "ground_truth.label"
-    samples = fo.Panel(type="Samples", pinned=True)
-    quality = fo.Panel(type="Histograms", state={"path": "zsclip_ql"})
-    gathered = fo.Panel(type="Histograms", state={"path": slices})
-    histograms = fo.Space(
-        orientation="vertical",
-        sizes=[0.4, 0.6],
-        children=[_only(quality), _only(gathered)],
-    )
-    workspace = fo.Space(
-        orientation="horizontal",
-        sizes=[0.6, 0.4],
-        children=[_only(samples), histograms],
-    )
-    dataset.save_workspace(
-        WORKSPACE,
-        workspace,
-        description="Images beside the distributions of their quality",
-        overwrite=True,
-    )
-    return workspace
-
-
-def _only(panel):
-    # A space without an active child stays blank
-    return fo.Space(children=[panel], active_child=panel.component_id)
+    return save_workspace(dataset, "zsclip_ql")
 
 
 def open_app(dataset: fo.Dataset, workspace: fo.Space, port: int | None):
@@ -241,6 +215,10 @@ def main(argv: list[str] | None = None) -> int:
         return 1
 
     if args.app:
+        try:
+            install_plugin()
+        except PluginInstallError as e:
+            print(f"The panel Image Quality is missing: {e}", file=sys.stderr)
         open_app(dataset, workspace, args.port)
     return 0
 
@@ -269,13 +247,14 @@ def run(args: argparse.Namespace) -> tuple[fo.Dataset, fo.Space]:
     caveat = f" {encoder.caveat}" if encoder.caveat else ""
     print(f"Encoder: {report.encoder}, because {reason}.{caveat}")
 
+    scores = [field for m in report.metrics for field in m.fields]
     frame = scores_frame(dataset, args.images)
     print(f"\n{means_table(frame)}")
     print(f"\nWorst images\n{extremes_table(frame, worst=True)}")
     print(f"\nBest images\n{extremes_table(frame, worst=False)}")
+    print(f"\n{relate(dataset, scores)}")
     print("\nQ_l differs between labels too: compare means, or one label.")
     print(f"Dataset: fiftyone.load_dataset({dataset.name!r})")
-    scores = [field for m in report.metrics for field in m.fields]
     return dataset, arrange_app(dataset, scores)
 
 
@@ -309,6 +288,29 @@ def judge(dataset: fo.Dataset, predictions: str) -> str:
         return f"Its correctness is not judged: {e}"
     of_labels = f" of the labels {', '.join(labels)}" if mapping else ""
     return f"Correctness{of_labels}: {report}"
+
+
+def relate(dataset: fo.Dataset, scores: list[str]) -> str:
+    """Builds the quality prior where that is possible; says what it tells."""
+    if CORRECT not in dataset.get_field_schema():
+        return "Without correctness there is no quality prior."
+    fields = dataset.get_field_schema(ftype=fo.FloatField)
+    try:
+        results = fiqa.build_quality_prior(
+            dataset,
+            [field for field in scores if field in fields],
+            CORRECT,
+            ground_truth="ground_truth",
+            brain_key=BRAIN_KEY,
+        )
+    except IQAError as e:
+        return f"There is no quality prior: {e}"
+    best = results.metrics[0]
+    auc = results.get_meta()["auc"][best]
+    return (
+        f"Quality prior {BRAIN_KEY!r}: {best} tells right from wrong best, "
+        f"AUC {auc:.2f}"
+    )
 
 
 def _parse(argv):

@@ -2,24 +2,11 @@
 
 import os
 import re
-import socket
 from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.browser
-
-_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-_TIMEOUT = 60_000
-# The App asks for fonts and news on the internet; without any that is noise
-_NETWORK = re.compile(r"Failed to load resource|net::ERR_|analytics")
 
 
 @pytest.fixture
@@ -39,59 +26,6 @@ def dataset(make_dataset, photographs, tmp_path):
             paths.append(str(path))
             labels.append(label)
     return make_dataset(paths=paths, labels=labels, persistent=True)
-
-
-@pytest.fixture
-def open_app(chromium_path, tmp_path):
-    """A function that opens a dataset in the App and returns the page.
-
-    Console errors that are not the network's fail the test.
-    """
-    import fiftyone as fo
-    from playwright.sync_api import sync_playwright
-
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-
-    errors = []
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            str(tmp_path / "profile"),
-            executable_path=chromium_path,
-            headless=True,
-            viewport={"width": 1440, "height": 900},
-            args=_ARGUMENTS,
-        )
-        page = context.new_page()
-        page.set_default_timeout(_TIMEOUT)
-        page.on(
-            "console",
-            lambda message: (
-                message.type == "error"
-                and not _NETWORK.search(message.text)
-                and errors.append(message.text)
-            ),
-        )
-        page.on("pageerror", lambda error: errors.append(str(error)))
-
-        def open_(dataset):
-            fo.launch_app(dataset, remote=True, port=port)
-            page.goto(f"http://127.0.0.1:{port}/datasets/{dataset.name}")
-            page.get_by_test_id("fo-grid").or_(
-                page.locator("[data-cy=fo-grid]")
-            ).first.wait_for()
-            for name in ("Dismiss", "Disable"):
-                button = page.get_by_role("button", name=name)
-                if button.count():
-                    button.first.click()
-            return page
-
-        yield open_
-        keep_screenshot(page, "last")
-        context.close()
-    fo.close_app()
-    assert not errors
 
 
 def run_operator(page, label):

@@ -322,10 +322,13 @@ def test_the_main_job(name, capsys, monkeypatch):
 
     assert dataset.list_workspaces() == ["iqa"]
     horizontal = dataset.load_workspace("iqa")
-    samples, histograms = horizontal.children
-    for space in (samples, *histograms.children):
+    images_side, quality_panel = horizontal.children
+    for space in (*images_side.children, quality_panel):
         (panel,) = space.children
         assert space.active_child == panel.component_id
+    assert panel.type == "image_quality"
+    # Right or wrong for enough originals, or it says what is missing
+    assert "uality prior" in out
     quality, condition = dataset.app_config.sidebar_groups[1:3]
     assert quality.name == "image quality"
     assert {*quickstart.SCORES, "blur", "contrast"} <= set(quality.paths)
