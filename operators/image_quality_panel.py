@@ -208,7 +208,7 @@ class ImageQualityPanel(ThresholdActions, SliceActions, foo.Panel):
         else:
             traces, layout = plots.metrics(run.report, run.order, metric)
             height = 50 + min(_PER_METRIC * len(run.order), _HEIGHT)
-            title = "How well each metric tells right from wrong (95 %)"
+            title = "How well metrics tell right from wrong, 95 % intervals"
         caption(panel, "title", title)
         if tab == "prior" and traces:
             self._expectation(ctx, panel)
