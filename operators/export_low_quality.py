@@ -4,7 +4,7 @@ from fiftyone.operators import types
 
 from .build_quality_prior import label_fields
 from .find_low_quality import metric_arguments, metric_section
-from .panel_runs import quality_fields
+from .panel_runs import from_stages, quality_fields
 from .sdk_call import SDKOperator, call_config, dropdown
 
 _TYPES = (
@@ -36,7 +36,7 @@ class ExportLowQuality(SDKOperator):
     def resolve_input(self, ctx):
         """Builds the form."""
         inputs = types.Object()
-        n = len(ctx.target_view())
+        n = len(_target(ctx))
         fields = quality_fields(ctx.dataset)
         if fields:
             ways = types.RadioGroup()
@@ -47,6 +47,7 @@ class ExportLowQuality(SDKOperator):
             )
             if ctx.params.get("which") == _POOR:
                 metric_section(ctx, inputs, fields)
+        inputs.str("stages", required=False, view=types.HiddenView())
         inputs.str(
             "export_dir",
             required=True,
@@ -96,7 +97,7 @@ class ExportLowQuality(SDKOperator):
         """Exports the target view, or its poor images."""
         import fiftyone_iqa as fiqa
 
-        params, view = ctx.params, ctx.target_view()
+        params, view = ctx.params, _target(ctx)
         metric = None
         if params.get("which") == _POOR:
             cut = metric_arguments(ctx)
@@ -127,3 +128,11 @@ class ExportLowQuality(SDKOperator):
         import fiftyone_iqa as fiqa
 
         return fiqa.export_slice(sample_collection, **kwargs)
+
+
+def _target(ctx):
+    """Returns the view that the panel named, else the target view."""
+    stages = ctx.params.get("stages")
+    if stages:
+        return from_stages(ctx.dataset, stages)
+    return ctx.target_view()

@@ -208,8 +208,10 @@ class ImageQualityPanel(ThresholdActions, SliceActions, foo.Panel):
         else:
             traces, layout = plots.metrics(run.report, run.order, metric)
             height = 50 + min(_PER_METRIC * len(run.order), _HEIGHT)
-            title = "How well each metric tells right from wrong (95 %)"
+            title = "How well metrics tell right from wrong, 95 % intervals"
         caption(panel, "title", title)
+        if tab == "prior" and traces:
+            self._expectation(ctx, panel)
         if traces:
             panel.plot(
                 f"plot_{tab}",
@@ -219,20 +221,19 @@ class ImageQualityPanel(ThresholdActions, SliceActions, foo.Panel):
                 height=f"{height}px",
                 on_click=self.on_point if tab == "accuracy" else None,
             )
-        if tab == "prior" and traces:
-            self._expectation(ctx, panel)
 
     def _expectation(self, ctx, panel):
         button(
             row(panel, "expect_row", "auto 1fr"),
             "expect",
-            "Expected accuracy of this view",
+            "Expect the view's accuracy",
             "calculate",
             self.on_expect,
         )
         found = ctx.panel.state.expected
         if found:
-            caption(panel, "expected", found["said"])
+            # Not the name of the state, which the App would show instead
+            caption(panel, "expected_said", found["said"])
             for i, warning in enumerate(found["warnings"]):
                 caption(panel, f"warning_{i}", f"⚠ {warning}")
 

@@ -114,11 +114,9 @@ def base_view(ctx):
     then it is the one before. So the panel need not listen to views, and
     cannot loop.
     """
-    import fiftyone as fo
-
     state = ctx.panel.state
     if _stages(ctx.view) in (state.own or ()):
-        return fo.DatasetView._build(ctx.dataset, json.loads(state.base))
+        return from_stages(ctx.dataset, state.base)
     return ctx.view
 
 
@@ -174,9 +172,17 @@ def slug(text: str) -> str:
 
 
 def export(ctx, view) -> None:
-    """Opens the form that exports a view, on that view."""
+    """Opens the form that exports a view, and shows the view."""
     show(ctx, view)
-    ctx.prompt(f"{URI}export_low_quality")
+    # Named, because the form can be there before the view is
+    ctx.prompt(f"{URI}export_low_quality", params={"stages": _stages(view)})
+
+
+def from_stages(dataset, stages: str):
+    """Returns the view of stages that came along with a form."""
+    import fiftyone as fo
+
+    return fo.DatasetView._build(dataset, json.loads(stages))
 
 
 def expectation(view, run: Run, metric: str) -> dict:

@@ -190,6 +190,8 @@ def test_a_plain_image_stays(name):
             pixels = corrupt(image, name, severity, 0)
             # The benchmark's disks that reach their grid's edge sum to 1.01
             error = 2 if name == "defocus_blur" and severity > 3 else 0
+            if name == "elastic_transform":
+                error = 1  # OpenCV's float32 warp can end just below a level
             np.testing.assert_allclose(pixels, image, rtol=0, atol=error)
 
 

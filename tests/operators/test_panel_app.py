@@ -98,8 +98,8 @@ def test_from_nothing_to_an_export(open_app, dataset, foo, tmp_path):
     tabs.click()
     assert marks(page, 1, ".barlayer .point path").count() == 3
     page.get_by_text("Prior", exact=True).click()
-    page.get_by_role("button", name="Expected accuracy").click()
-    page.get_by_text(re.compile("of this view")).last.wait_for()
+    page.get_by_role("button", name="Expect the view").click()
+    page.get_by_text(re.compile("over 60 of this view")).wait_for()
     assert marks(page, 1, ".js-line").count() == 3
     shoot(page, "panel-prior")
 
