@@ -196,14 +196,21 @@ def expectation(view, run: Run, metric: str) -> dict:
     """
     import numpy as np
 
+    from fiftyone_iqa.analysis.expected import expected_accuracy
     from fiftyone_iqa.analysis.prior import QualityPrior
-    from fiftyone_iqa.expectation import expected_accuracy
     from fiftyone_iqa.quality_columns import QualityColumns, metric_fields
 
     prior = QualityPrior.from_dict(run.report["metrics"][metric]["prior"])
-    found = expected_accuracy(view, prior)
+    # Read once, for what is expected and for what was
+    fields = metric_fields(view, [metric])
+    columns = QualityColumns(view, fields)
+    found = expected_accuracy(
+        prior,
+        columns.quality,
+        source=columns.source,
+        identities=[field.identity for field in fields],
+    )
     said = f"Expected **{found.accuracy}** over {found.n:,} of this view"
-    columns = QualityColumns(view, metric_fields(view, [metric]))
     correct = columns.correct(run.config.correctness)
     judged = np.isfinite(correct)
     if judged.any():
