@@ -153,7 +153,8 @@ def _candidate(samples, path, root):
     field = samples.get_field(path)
     info = (field.info or {}).get(INFO_KEY) or {}
     own = object_root(samples, path)
-    if "direction" in info:
+    # Predictions of a task model carry a direction too: none
+    if "direction" in info and isinstance(field, (fo.FloatField, fo.IntField)):
         return Candidate(path, BAND, N_BANDS) if own in (None, root) else None
     if isinstance(field, fo.EmbeddedDocumentField):
         kind = field.document_type

@@ -196,6 +196,21 @@ def test_a_metric_without_direction_needs_one(make_dataset):
     fiqa.find_slices(dataset, "tv", higher_is_better=True, progress=False)
 
 
+def test_predictions_of_a_task_model_are_labels(dataset):
+    field = dataset.get_field("predicted")
+    # As compute_predictions declares it
+    field.info = {"iqa": {"metric": "model", "direction": "none"}}
+    field.save()
+    try:
+        table = fiqa.find_slices(
+            dataset, "q", by="predicted", min_n=5, progress=False
+        )
+        assert [row.n for row in table] == [N // 2]
+    finally:
+        field.info = None
+        field.save()
+
+
 def test_objects(database):
     import fiftyone as fo
 
