@@ -95,7 +95,7 @@ def test_what_is_scored_is_skipped(labelled, encoder_names):
     third = fiqa.compute_quality(labelled)
     assert third.n_decoded == 0
     assert third.n_skipped == 24
-    assert "24" not in str(third)  # 12 per metric, said per metric
+    assert "24 skipped" not in str(third)  # said per metric: 12
 
 
 def test_none_takes_the_frozen_configuration(labelled, encoder_names):
