@@ -8,7 +8,7 @@ import numpy as np
 
 from .analysis.slices import Membership
 from .errors import IQAError
-from .quality_columns import SOURCE_FIELD, object_root
+from .quality_columns import SOURCE_FIELD, is_quality_field, object_root
 from .scoring.source import FAILURE_FIELD, INFO_KEY
 
 IS, HAS, BAND = "is", "has", "band"
@@ -151,10 +151,8 @@ def _candidate(samples, path, root):
     import fiftyone as fo
 
     field = samples.get_field(path)
-    info = (field.info or {}).get(INFO_KEY) or {}
     own = object_root(samples, path)
-    # Predictions of a task model carry a direction too: none
-    if "direction" in info and isinstance(field, (fo.FloatField, fo.IntField)):
+    if is_quality_field(field):
         return Candidate(path, BAND, N_BANDS) if own in (None, root) else None
     if isinstance(field, fo.EmbeddedDocumentField):
         kind = field.document_type

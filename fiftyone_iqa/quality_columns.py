@@ -122,9 +122,10 @@ def _fields_of(samples, name):
     try:
         spec = get_metric(name).spec
     except IQAError:
+        known = ", ".join(quality_field_paths(samples)) or "none"
         raise IQAError(
             f"Dataset {samples._root_dataset.name!r} has no field {name!r}; "
-            f"its quality fields are {_quality_fields(samples) or 'none'}"
+            f"its quality fields are {known}"
         ) from None
     scores = [o.suffix for o in spec.outputs if o.kind != PREDICTION]
     names = spec.field_names()
@@ -167,13 +168,23 @@ def _metric_field(samples, path):
     )
 
 
-def _quality_fields(samples):
-    schema = samples._root_dataset.get_field_schema(flat=True)
-    return ", ".join(
-        path
-        for path, field in schema.items()
-        if "direction" in ((field.info or {}).get(INFO_KEY) or {})
+def is_quality_field(field) -> bool:
+    """Whether a field holds numbers whose direction is declared.
+
+    A task model's predictions carry a direction too (none), and no numbers.
+    """
+    import fiftyone as fo
+
+    info = (field.info or {}).get(INFO_KEY) or {}
+    return isinstance(field, (fo.FloatField, fo.IntField)) and (
+        "direction" in info
     )
+
+
+def quality_field_paths(samples) -> list[str]:
+    """Returns the paths of a dataset's quality fields, objects' too."""
+    schema = samples._root_dataset.get_field_schema(flat=True)
+    return [path for path, field in schema.items() if is_quality_field(field)]
 
 
 def object_root(samples, path):

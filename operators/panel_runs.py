@@ -82,17 +82,9 @@ def load_run(dataset, key: str) -> Run:
 
 def quality_fields(dataset) -> list[str]:
     """Returns the paths of the fields that hold quality."""
-    import fiftyone as fo
+    from fiftyone_iqa.quality_columns import quality_field_paths
 
-    from fiftyone_iqa.scoring.source import INFO_KEY
-
-    numbers = (fo.FloatField, fo.IntField)
-    schema = dataset.get_field_schema(ftype=numbers, flat=True)
-    return [
-        path
-        for path, field in schema.items()
-        if "direction" in ((field.info or {}).get(INFO_KEY) or {})
-    ]
+    return quality_field_paths(dataset)
 
 
 def correctness_fields(dataset) -> list[str]:

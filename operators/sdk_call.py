@@ -41,6 +41,10 @@ class SDKOperator(foo.Operator):
         """Returns a sentence about a result, and JSON-able values."""
         raise NotImplementedError
 
+    def variant(self, result):
+        """Returns how the App shows the sentence."""
+        return "success"
+
     @staticmethod
     def sdk(sample_collection, **kwargs):
         """Does the same from Python."""
@@ -104,7 +108,7 @@ class SDKOperator(foo.Operator):
 
         message, _ = self.done(ctx, result)
         yield ctx.ops.reload_dataset()
-        yield ctx.ops.notify(message, variant="success")
+        yield ctx.ops.notify(message, variant=self.variant(result))
 
 
 def invalid(inputs, name, message):

@@ -37,7 +37,11 @@ from fiftyone_iqa.models import (
 )
 from fiftyone_iqa.models.imagenet import imagenet_names, imagenet_synsets
 from fiftyone_iqa.preprocessing import ResizeCrop
-from fiftyone_iqa.quality_columns import QualityColumns, metric_fields
+from fiftyone_iqa.quality_columns import (
+    QualityColumns,
+    metric_fields,
+    quality_field_paths,
+)
 
 BASELINES = ("brisque", "tv", "clipiqa", "arniqa")
 TEMPERATURES = (1, 10, 30, 100)
@@ -246,12 +250,7 @@ def write(dataset, slugs, out: Path):
 
 def score_fields(dataset) -> list[str]:
     """Returns the quality fields that hold values."""
-    schema = dataset.get_field_schema(ftype=fo.FloatField)
-    fields = [
-        name
-        for name, field in schema.items()
-        if "direction" in ((field.info or {}).get("iqa") or {})
-    ]
+    fields = quality_field_paths(dataset)
     return [name for name in fields if dataset.count(name)]
 
 
