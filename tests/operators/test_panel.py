@@ -146,7 +146,7 @@ def panel(foo, grid, results):
 
 def test_distribution_holds_every_image(plots, results):
     found = results.report["metrics"]["good"]
-    traces, layout = plots.distribution(found, "good", 0.5, True)
+    traces, layout = plots.distribution(found, "images", 0.5, True)
     assert [t["name"] for t in traces] == ["wrong", "right"]
     assert sum(sum(t["y"]) for t in traces) == found["distribution"]["n"]
     assert layout["shapes"][0]["x0"] == 0.5
@@ -156,14 +156,15 @@ def test_distribution_holds_every_image(plots, results):
 
     del found["by_correctness"]
     try:
-        (plain,), _ = plots.distribution(found, "good", None, True)
+        (plain,), layout = plots.distribution(found, "objects", None, True)
     finally:
         right, wrong = (np.array(t["y"]) for t in traces[::-1])
         found["by_correctness"] = {
             "right": right.tolist(),
             "wrong": wrong.tolist(),
         }
-    assert plain["name"] == "not judged"
+    # Nothing was judged: one colour, which needs no legend
+    assert plain["name"] == "objects" and not layout["showlegend"]
     assert sum(plain["y"]) == found["distribution"]["n"]
 
 
@@ -351,26 +352,146 @@ def test_tagging_and_saving_the_threshold(panel, grid):
     fiqa.remove_views(grid)
 
 
+def next_steps(panel):
+    return list(panel.seen["steps"]["type"]["properties"])
+
+
 def test_empty_states_say_what_is_next(foo, make_dataset):
     import fiftyone as fo
 
     dataset = make_dataset(3, persistent=True)
     panel = Panel(foo, dataset)
-
-    def steps():
-        panel.event("on_load")
-        return list(panel.seen["steps"]["type"]["properties"])
-
-    assert steps() == ["compute_quality"]
+    assert next_steps(panel.event("on_load")) == ["compute_quality"]
     dataset.add_sample_field("q", fo.FloatField)
-    dataset.set_values("q", [0.1, 0.2, 0.3])
     fiqa.use_quality_field(dataset, "q", higher_is_better=True)
-    assert steps() == ["compute_correctness", "compute_predictions"]
+    # A field without a value is none
+    assert next_steps(panel.event("refresh")) == ["compute_quality"]
+    assert "distribution" not in panel.seen
+    dataset.set_values("q", [0.1, 0.2, 0.3])
+    panel.event("refresh")
+    assert next_steps(panel) == ["compute_correctness", "compute_predictions"]
+    assert "distribution" in panel.seen
     dataset.add_sample_field("right", fo.BooleanField)
-    assert steps() == ["build_quality_prior"]
+    assert next_steps(panel.event("refresh")) == ["build_quality_prior"]
     panel.event("prompt", operator="build_quality_prior")
     (prompt,) = panel.called("prompt_user_for_operation")
     assert prompt["operator_uri"].endswith("/build_quality_prior")
+
+
+@pytest.fixture
+def plain(foo, database):
+    """The panel on 100 images, each with two objects, and no run."""
+    import fiftyone as fo
+
+    def box(value):
+        return fo.Detection(
+            label="paw", bounding_box=[0, 0, 0.5, 0.5], tv=value
+        )
+
+    dataset = fo.Dataset(persistent=True)
+    dataset.add_samples(
+        [
+            fo.Sample(
+                f"/no/{i}.jpg",
+                q=float(i),
+                boxes=fo.Detections(detections=[box(i / 100), box(None)]),
+                reviewed=i % 2 == 0,
+            )
+            for i in range(100)
+        ]
+        + [fo.Sample("/no/none.jpg")],
+        progress=False,
+    )
+    dataset.add_dynamic_sample_fields()
+    fiqa.use_quality_field(dataset, "q", higher_is_better=True)
+    field = dataset.get_field("boxes.detections.tv")
+    field.info = {"iqa": {"metric": "external", "direction": "none"}}
+    field.save()
+    yield Panel(foo, dataset).event("on_load")
+    dataset.delete()
+
+
+def bars(panel):
+    return panel.seen["distribution"]["view"]["data"]
+
+
+def test_without_a_run_the_field_has_its_threshold(plain):
+    dataset = plain.dataset
+    # Whether somebody has reviewed an image says nothing of a model
+    plain.event("on_metric", path="header.metric", value="q")
+    (bar,) = bars(plain)
+    assert bar["name"] == "images" and sum(bar["y"]) == 100
+    assert plain.state["threshold"] == pytest.approx(4.95)
+    assert "plot_accuracy" not in plain.seen and "steps" in plain.seen
+
+    plain.event("on_threshold", path="slider", value=9.0)
+    assert plain.view.values("q") == [float(i) for i in range(10)]
+    plain.event("on_threshold", path="poor_row.typed_9", value=4.0)
+    assert len(plain.view) == 5
+    plain.event("on_tag")
+    assert dataset.count_sample_tags() == {"iqa_low_q": 5}
+    plain.event("on_save")
+    assert dataset.list_saved_views() == ["iqa_low_q"]
+    assert len(dataset.load_saved_view("iqa_low_q")) == 5
+    plain.event("on_export")
+    (prompt,) = plain.called("prompt_user_for_operation")
+    assert prompt["operator_uri"].endswith("/export_low_quality")
+    plain.event("on_reset")
+    assert plain.view is None
+
+
+def test_without_a_run_objects_have_theirs(plain):
+    plain.event("on_metric", path="header.metric", value="boxes.detections.tv")
+    (bar,) = bars(plain)
+    assert bar["name"] == "objects" and sum(bar["y"]) == 100
+    assert "poor" in plain.seen
+    plain.event("on_poor", path="poor", value="high")
+    plain.event("on_threshold", path="slider", value=0.9)
+    values = [v for r in plain.view.values("boxes.detections.tv") for v in r]
+    assert values == [i / 100 for i in range(90, 100)]
+
+
+def test_only_a_change_is_counted_anew(plain):
+    dataset = plain.dataset
+    plain.event("on_metric", path="header.metric", value="q")
+    plain.event("on_threshold", path="slider", value=20.0)
+    dataset.set_values("q", [50.0] * 50 + [None] * 51)
+    plain.event("on_threshold", path="slider", value=30.0)
+    assert sum(bars(plain)[0]["y"]) == 100
+    plain.event("refresh")
+    assert sum(bars(plain)[0]["y"]) == 50
+    assert plain.state["threshold"] == 50.0
+
+    # What counts the same keeps the threshold
+    plain.event("on_threshold", path="slider", value=49.8)
+    plain.event("refresh")
+    assert plain.state["threshold"] == 49.8
+
+    dataset.clear_sample_field("q")
+    plain.event("on_metric", path="header.metric", value="q")
+    (said,) = plain.called("notify")
+    assert "'q' has no value" in said["message"]
+    plain.event("refresh")
+    assert plain.state["metric"] == "boxes.detections.tv"
+
+
+def test_without_a_run_our_correctness_stacks(plain):
+    dataset = plain.dataset
+    plain.event("on_metric", path="header.metric", value="q")
+    field = dataset.get_field("reviewed")
+    field.info = {"iqa": {"metric": "correctness"}}
+    field.save()
+    plain.event("refresh")
+    assert {b["name"]: sum(b["y"]) for b in bars(plain)} == {
+        "wrong": 50,
+        "right": 50,
+    }
+    assert next_steps(plain) == ["build_quality_prior"]
+    plain.event("on_save")
+    assert len(dataset.list_saved_views()) == 3
+    # It is of images
+    plain.event("on_metric", path="header.metric", value="boxes.detections.tv")
+    assert [b["name"] for b in bars(plain)] == ["objects"]
 
 
 def test_a_run_that_is_built_anew_is_read_anew(runs, grid, results):
