@@ -1,5 +1,7 @@
 """Histograms of quality fields, against those of a run."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -52,8 +54,9 @@ def dataset(database):
 
 
 def test_it_is_what_a_run_reports(dataset):
-    found = histogram(dataset, "q", "right")
-    # Which refuses what is infinite
+    # As it is stored
+    found = json.loads(json.dumps(histogram(dataset, "q", "right")))
+    # A run refuses what is infinite
     dataset.set_values("q", [None] * 4 + dataset.values("q")[4:])
     reported = fiqa.build_quality_prior(
         dataset, "q", "right", n_resamples=50, progress=False
