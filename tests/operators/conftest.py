@@ -58,12 +58,15 @@ def form(foo):
 
 
 @pytest.fixture
-def open_app(chromium_path, tmp_path):
+def open_app(chromium_path, make_dataset, tmp_path):
     """A function that opens a dataset in the App and returns the page.
 
     It takes the dataset, and ``fo.Space`` to lay the page out.
 
-    Console errors that are not the network's fail the test.
+    Console errors that are not the network's fail the test. ``make_dataset``
+    is asked for only to be undone later: an operator's last reload may still
+    be under way, and of a dataset that is deleted meanwhile the App's console
+    says "GraphQL API Error".
     """
     import fiftyone as fo
     from playwright.sync_api import sync_playwright
