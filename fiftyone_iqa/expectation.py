@@ -31,7 +31,8 @@ def expected_accuracy(
         IQAError: if a field is missing
     """
     fields = metric_fields(samples, list(prior.metrics))
-    columns = QualityColumns(samples, fields, source)
+    slices = () if by is None else [by] if isinstance(by, str) else list(by)
+    columns = QualityColumns(samples, fields, source, also=slices)
     return _expected_accuracy(
         prior,
         columns.quality,

@@ -10,9 +10,9 @@ import numpy as np
 from .errors import IQAError
 from .quality_columns import (
     MetricField,
-    QualityColumns,
     metric_fields,
     object_root,
+    read_scores,
 )
 from .selection import image_samples, select
 
@@ -263,8 +263,7 @@ def _check_cut(quantile, threshold):
 
 
 def _scores(samples, field):
-    scores = QualityColumns(samples, [field]).quality[:, 0]
-    scores = scores[np.isfinite(scores)]
+    scores = read_scores(samples, field.path)
     if not len(scores):
         raise IQAError(
             f"Field {field.path!r} has no score here; compute it first, or "

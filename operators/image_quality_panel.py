@@ -99,16 +99,51 @@ class ImageQualityPanel(ThresholdActions, SliceActions, foo.Panel):
         runs.show(ctx, select(view, conditions))
 
     def on_expect(self, ctx):
-        """Compares expected with actual accuracy of the App's view."""
+        """Asks for the accuracy to expect of the App's view."""
+        state = ctx.panel.state
+        n = (state.counts or 0) + 1
+        state.set({"counts": n, "counting": True, "expected": None})
+
+    def on_change_view(self, ctx):
+        """Counts anew where an expectation of another view is shown."""
+        state = ctx.panel.state
+        found = state.expected
+        # Where the tab is not seen, its caption says that it is of another
+        if found and state.tab == "prior" and self._is_older(ctx, found):
+            self.on_expect(ctx)
+
+    def execute(self, ctx):
+        """Runs an event; all but a count draw the panel."""
+        if ctx.params.get("__method__") == "count":
+            return self.count(ctx)
+        return super().execute(ctx)
+
+    def count(self, ctx):
+        """Compares expected with actual accuracy of the App's view.
+
+        It takes seconds, and the panel may have changed meanwhile. So it
+        draws nothing: what it returns goes to :meth:`on_counted`.
+        """
         from fiftyone_iqa.errors import IQAError
 
-        run, metric = self._run(ctx), ctx.panel.state.metric
+        run = runs.load_run(ctx.dataset, ctx.params["run"])
         try:
-            found = runs.expectation(ctx.view, run, metric)
+            found = runs.expectation(ctx.view, run, ctx.params["metric"])
         except IQAError as e:
-            ctx.ops.notify(str(e), variant="error")
-            return
-        ctx.panel.state.expected = found
+            found = {"said": f"⚠ {e}", "warnings": []}
+        return {
+            "of": ctx.params["of"],
+            "stages": runs.stages_of(ctx.view),
+            **found,
+        }
+
+    def on_counted(self, ctx):
+        """Shows what was counted."""
+        value = ctx.params.get("value") or {}
+        state = ctx.panel.state
+        found = value.get("data")
+        if value.get("state") == "loaded" and found["of"] == state.chosen:
+            state.set({"counting": False, "expected": found})
 
     def prompt(self, ctx):
         """Opens the form of one of the extension's operators."""
@@ -157,7 +192,14 @@ class ImageQualityPanel(ThresholdActions, SliceActions, foo.Panel):
         chosen = f"{run.key}/{run.report['created']}/{metric}"
         if state.chosen == chosen:
             return
-        state.set({"chosen": chosen, "metric": metric, "expected": None})
+        state.set(
+            {
+                "chosen": chosen,
+                "metric": metric,
+                "expected": None,
+                "counting": False,
+            }
+        )
         self.set_threshold(ctx, self.default_threshold(ctx, run))
 
     # What is seen -----------------------------------------------------------
@@ -266,12 +308,33 @@ class ImageQualityPanel(ThresholdActions, SliceActions, foo.Panel):
             "calculate",
             self.on_expect,
         )
-        found = ctx.panel.state.expected
+        state = ctx.panel.state
+        found = state.expected
         if found:
+            said = found["said"]
+            if self._is_older(ctx, found):
+                said = f"Of an earlier view: {said}"
             # Not the name of the state, which the App would show instead
-            caption(panel, "expected_said", found["said"])
+            caption(panel, "expected_said", said)
             for i, warning in enumerate(found["warnings"]):
                 caption(panel, f"warning_{i}", f"⚠ {warning}")
+        elif state.counting:
+            # Of a name of its own, so that the App counts once per request
+            panel.loader(
+                f"counted_{state.counts}",
+                types.Object(),
+                operator=self.count,
+                params={
+                    "run": state.run,
+                    "metric": state.metric,
+                    "of": state.chosen,
+                },
+                label="Counting…",
+                on_change=self.on_counted,
+            )
+
+    def _is_older(self, ctx, found):
+        return found["stages"] != runs.stages_of(ctx.view)
 
     def _next_step(self, ctx, panel):
         """Says what to press next, where there is no run."""

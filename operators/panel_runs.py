@@ -107,7 +107,7 @@ def base_view(ctx):
     cannot loop.
     """
     state = ctx.panel.state
-    if _stages(ctx.view) in (state.own or ()):
+    if stages_of(ctx.view) in (state.own or ()):
         return from_stages(ctx.dataset, state.base)
     return ctx.view
 
@@ -115,9 +115,9 @@ def base_view(ctx):
 def show(ctx, view) -> None:
     """Sets the App's view and remembers that the panel did."""
     # In one patch: the App does not keep the order of several
-    own = [_stages(view), *(ctx.panel.state.own or ())]
+    own = [stages_of(view), *(ctx.panel.state.own or ())]
     ctx.panel.state.set(
-        {"base": _stages(base_view(ctx)), "own": own[:_MAX_OWN]}
+        {"base": stages_of(base_view(ctx)), "own": own[:_MAX_OWN]}
     )
     ctx.ops.set_view(view)
 
@@ -167,7 +167,7 @@ def export(ctx, view) -> None:
     """Opens the form that exports a view, and shows the view."""
     show(ctx, view)
     # Named, because the form can be there before the view is
-    ctx.prompt(f"{URI}export_low_quality", params={"stages": _stages(view)})
+    ctx.prompt(f"{URI}export_low_quality", params={"stages": stages_of(view)})
 
 
 def from_stages(dataset, stages: str):
@@ -195,7 +195,8 @@ def expectation(view, run: Run, metric: str) -> dict:
     prior = QualityPrior.from_dict(run.report["metrics"][metric]["prior"])
     # Read once, for what is expected and for what was
     fields = metric_fields(view, [metric])
-    columns = QualityColumns(view, fields)
+    correctness = run.config.correctness
+    columns = QualityColumns(view, fields, also=[correctness])
     found = expected_accuracy(
         prior,
         columns.quality,
@@ -203,7 +204,7 @@ def expectation(view, run: Run, metric: str) -> dict:
         identities=[field.identity for field in fields],
     )
     said = f"Expected **{found.accuracy}** over {found.n:,} of this view"
-    correct = columns.correct(run.config.correctness)
+    correct = columns.correct(correctness)
     judged = np.isfinite(correct)
     if judged.any():
         said += (
@@ -215,6 +216,7 @@ def expectation(view, run: Run, metric: str) -> dict:
     return {"said": said, "warnings": list(found.warnings)}
 
 
-def _stages(view):
+def stages_of(view) -> str:
+    """Returns what tells a view from others."""
     stages = view._serialize(include_uuids=False)
     return json.dumps(stages, sort_keys=True, default=str)

@@ -90,6 +90,7 @@ class Panel:
         self.state = {}
         self.view = None
         self.requests = []
+        self.result = None
 
     def event(self, method, **params):
         from fiftyone.operators.executor import ExecutionContext, Executor
@@ -108,7 +109,7 @@ class Panel:
         executor = Executor()
         context = ExecutionContext(request, executor=executor)
         with context:
-            self.panel.execute(context)
+            self.result = self.panel.execute(context)
         self.requests = json.loads(
             json.dumps(executor.to_json(), allow_nan=False, default=str)
         )["requests"]
@@ -131,6 +132,22 @@ class Panel:
             for r in self.requests
             if r["operator_uri"].endswith(name)
         ]
+
+    def count(self):
+        """Does what the App does with what is drawn while it counts."""
+        ((name, loader),) = [
+            item for item in self.seen.items() if item[0].startswith("counted")
+        ]
+        uri, _, method = loader["view"]["operator"].partition("#")
+        assert uri == URI
+        drawn = len(self.called("show_panel_output"))
+        self.event(method, **loader["view"]["params"])
+        assert drawn == 1 and not self.requests
+        value = {
+            "state": "loaded",
+            "data": json.loads(json.dumps(self.result)),
+        }
+        return self.event("on_counted", path=name, value=value)
 
     @property
     def seen(self):
@@ -304,37 +321,147 @@ def test_a_point_filters_to_its_group(panel, grid, results):
 def test_expected_against_actual(panel, grid, results):
     panel.view = grid.limit(40)
     panel.state["tab"] = "prior"
-    panel.event("on_expect")
+    panel.event("on_expect").count()
     said = panel.state["expected"]["said"]
     expected = results.expected_accuracy(panel.view, "good").accuracy
     assert f"**{expected}**" in said
     assert "40 judged" in said
+    assert panel.seen["expected_said"]["default"] == said
+    assert not any(name.startswith("counted") for name in panel.seen)
 
 
-def test_slices_are_found_viewed_and_tagged(panel, grid):
+def test_another_view_is_counted_anew_where_it_is_seen(panel, grid):
+    panel.state["tab"] = "prior"
+    panel.event("on_expect").count()
+    panel.event("on_change_view")
+    assert "84 judged" in panel.state["expected"]["said"]  # The same view
+
+    panel.view = grid.limit(40)
+    panel.event("on_change_view").count()
+    assert "40 judged" in panel.state["expected"]["said"]
+    assert not panel.called("set_view")
+
+    # Elsewhere nothing is counted, and what was says that it is old
+    panel.state["tab"] = "metrics"
+    panel.view = grid.limit(50)
+    panel.event("on_change_view")
+    assert "40 judged" in panel.state["expected"]["said"]
+    panel.state["tab"] = "prior"
+    panel.event("on_tab")
+    said = panel.seen["expected_said"]["default"]
+    assert said.startswith("Of an earlier view")
+
+
+def test_a_count_that_comes_late_is_not_of_another_metric(panel, grid):
+    panel.state["tab"] = "prior"
+    panel.event("on_expect")
+    params = panel.seen["counted_1"]["view"]["params"]
+    panel.event("count", **params)
+    found = panel.result
+    panel.event("on_metric", path="header.metric", value="odd")
+    panel.event("on_counted", value={"state": "loaded", "data": found})
+    assert not panel.state["expected"]
+
+
+def test_a_view_without_quality_says_so(panel, grid):
+    panel.state["tab"] = "prior"
+    panel.view = grid.exists("good", False)
+    panel.event("on_expect").count()
+    assert "No image has good" in panel.seen["expected_said"]["default"]
+
+
+def test_slices_of_the_run_are_there_at_once(panel, grid, results):
     panel.state["tab"] = "slices"
     panel.event("on_tab")
-    assert "slices_table" not in panel.seen
-    panel.event("on_find_slices")
-    rows = panel.state["slices"]["rows"]
-    assert len(rows) and "slices_table" in panel.seen
-
-    (row,) = [i for i, r in enumerate(rows) if r["name"] == "severity = 3"]
+    table = panel.seen["slices_table"]["default"]
+    assert [row["name"] for row in table] == [s.name for s in results.slices()]
+    (row,) = [i for i, s in enumerate(table) if s["name"] == "severity = 3"]
     panel.event("on_slice", row=row)
     assert set(panel.view.values("severity")) == {3}
+
+    panel.event("on_find_slices")
+    assert panel.state["slices"]["slices"] == [
+        s.to_dict()
+        for s in fiqa.find_slices(
+            grid, "good", "right", max_slices=30, progress=False
+        )
+    ]
     panel.event("on_tag_slice", row=row)
     (said,) = panel.called("notify")
     assert "iqa_slice_severity_3" in said["message"]
     assert grid.count_sample_tags()["iqa_slice_severity_3"] == 36
+    grid.untag_samples("iqa_slice_severity_3")
 
     panel.event("on_save_slice", row=row)
     (name,) = [n for n in grid.list_saved_views() if "slice" in n]
     assert len(grid.load_saved_view(name)) == 36
     fiqa.remove_views(grid)
 
-    # Another metric has slices of its own
+
+def test_what_has_no_slices_yet_is_searched(panel, runs):
+    """A metric without direction, or a run of an earlier version."""
+    panel.state["tab"] = "slices"
     panel.event("on_metric", path="header.metric", value="odd")
     assert "slices_table" not in panel.seen
+    panel.event("on_find_slices")
+    assert "slices_table" in panel.seen
+
+
+def test_few_judged_images_are_marked(foo):
+    import fiftyone as fo
+
+    dataset = fill(fo.Dataset(), n_sources=12)
+    try:
+        right = dataset.values("right")
+        # Of severity 3 few are judged
+        few = [
+            r if s < 3 or i < 40 else None
+            for i, (r, s) in enumerate(zip(right, dataset.values("severity")))
+        ]
+        dataset.set_values("right", few)
+        fiqa.build_quality_prior(
+            dataset, "good", "right", n_resamples=50, progress=False
+        )
+        panel = Panel(foo, dataset)
+        panel.state["tab"] = "slices"
+        panel.event("on_load")
+        rows = {r["name"]: r for r in panel.seen["slices_table"]["default"]}
+        row = rows["severity = 3"]
+        n = sum(
+            f is not None and s == 3
+            for f, s in zip(few, dataset.values("severity"))
+        )
+        assert row["accuracy"].endswith(f" of {n}") and row["lift"] == "–"
+        assert (
+            "not compared"
+            in panel.seen["find_row"]["type"]["properties"]["slices_said"][
+                "default"
+            ]
+        )
+    finally:
+        dataset.delete()
+
+
+def test_a_dataset_without_slices_says_so(foo, make_dataset):
+    dataset = make_dataset(40, persistent=True)
+    rng = np.random.default_rng(0)
+    quality = rng.normal(size=40)
+    dataset.set_values("q", quality.tolist())
+    dataset.set_values(
+        "right", [bool(x > 0) for x in quality + rng.normal(size=40)]
+    )
+    # Bands of 8 are too few
+    fiqa.use_quality_field(dataset, "q", higher_is_better=True)
+    dataset.delete_sample_field("ground_truth")
+    fiqa.build_quality_prior(
+        dataset, "q", "right", n_resamples=50, progress=False
+    )
+    panel = Panel(foo, dataset)
+    panel.state["tab"] = "slices"
+    panel.event("on_load")
+    assert "slices_table" not in panel.seen
+    line = panel.seen["find_row"]["type"]["properties"]
+    assert "**No slices.**" in line["slices_said"]["default"]
 
 
 def test_tagging_and_saving_the_threshold(panel, grid):
