@@ -104,14 +104,6 @@ class ImageQualityPanel(ThresholdActions, SliceActions, foo.Panel):
         n = (state.counts or 0) + 1
         state.set({"counts": n, "counting": True, "expected": None})
 
-    def on_change_view(self, ctx):
-        """Counts anew where an expectation of another view is shown."""
-        state = ctx.panel.state
-        found = state.expected
-        # Where the tab is not seen, its caption says that it is of another
-        if found and state.tab == "prior" and self._is_older(ctx, found):
-            self.on_expect(ctx)
-
     def execute(self, ctx):
         """Runs an event; all but a count draw the panel."""
         if ctx.params.get("__method__") == "count":
@@ -312,7 +304,7 @@ class ImageQualityPanel(ThresholdActions, SliceActions, foo.Panel):
         found = state.expected
         if found:
             said = found["said"]
-            if self._is_older(ctx, found):
+            if found["stages"] != runs.stages_of(ctx.view):
                 said = f"Of an earlier view: {said}"
             # Not the name of the state, which the App would show instead
             caption(panel, "expected_said", said)
@@ -332,9 +324,6 @@ class ImageQualityPanel(ThresholdActions, SliceActions, foo.Panel):
                 label="Counting…",
                 on_change=self.on_counted,
             )
-
-    def _is_older(self, ctx, found):
-        return found["stages"] != runs.stages_of(ctx.view)
 
     def _next_step(self, ctx, panel):
         """Says what to press next, where there is no run."""

@@ -119,16 +119,29 @@ def show(ctx, view) -> None:
     ctx.panel.state.set(
         {"base": stages_of(base_view(ctx)), "own": own[:_MAX_OWN]}
     )
+    _outdate(ctx)
     ctx.ops.set_view(view)
 
 
 def reset(ctx) -> None:
     """Sets the App's view back to the one before the panel's."""
     view = base_view(ctx)
+    _outdate(ctx)
     if view._stages:
         ctx.ops.set_view(view)
     else:
         ctx.ops.clear_view()
+
+
+def _outdate(ctx):
+    """Says that the accuracy to expect is of another view than the next.
+
+    The panel does not listen to views: the App would send it three events
+    after each of its own, and draw it with the state before.
+    """
+    found = ctx.panel.state.expected
+    if found:
+        ctx.panel.state.expected = {**found, "stages": None}
 
 
 def tag(ctx, view, name: str) -> None:

@@ -110,7 +110,6 @@ def test_from_nothing_to_an_export(open_app, dataset, foo, tmp_path):
 
     # A slice is tagged
     page.get_by_text("Slices", exact=True).click()
-    page.get_by_role("button", name="Find slices").click()
     row = page.locator("tr", has_text="camera = old")
     row.locator("button").click()
     page.get_by_role("menuitem", name="Tag").click()
