@@ -15,6 +15,7 @@ from .analysis.metric_report import (
     within_report,
 )
 from .analysis.predictability import predictability
+from .arguments import checked
 from .brain import SCHEMA, ImageQualityConfig, ImageQualityResults
 from .corruptions import CLEAN
 from .errors import IQAError
@@ -27,6 +28,7 @@ from .quality_columns import (
 from .scoring.source import INFO_KEY
 
 
+@checked
 def build_quality_prior(
     samples,
     metrics: Sequence[str] | str,
