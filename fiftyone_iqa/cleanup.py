@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from .arguments import checked
 from .corrupted.target import FIELD_DESCRIPTIONS, RECORD_KEY
 from .errors import IQAError
 from .saved_views import (
@@ -102,6 +103,7 @@ def written(dataset) -> Written:
     )
 
 
+@checked
 def delete_everything(
     dataset, dry_run: bool = False, variants: bool = False
 ) -> Written:

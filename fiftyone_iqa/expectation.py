@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from .analysis.expected import ExpectedAccuracy
 from .analysis.expected import expected_accuracy as _expected_accuracy
 from .analysis.prior import QualityPrior
+from .arguments import checked
 from .quality_columns import QualityColumns, metric_fields
 
 
+@checked
 def expected_accuracy(
     samples,
     prior: QualityPrior,

@@ -15,6 +15,7 @@ from .analysis.metric_report import (
     within_report,
 )
 from .analysis.predictability import predictability
+from .arguments import checked
 from .brain import SCHEMA, ImageQualityConfig, ImageQualityResults
 from .corruptions import CLEAN
 from .errors import IQAError
@@ -30,6 +31,7 @@ from .slices import slices_of_metrics
 MAX_SLICES = 30
 
 
+@checked
 def build_quality_prior(
     samples,
     metrics: Sequence[str] | str,

@@ -16,6 +16,7 @@ from .analysis.slices import (
     SliceStatistics,
     rank_slices,
 )
+from .arguments import checked
 from .candidates import BAND, HAS, read_candidates, slice_fields
 from .errors import IQAError
 from .quality_columns import QualityColumns
@@ -166,6 +167,7 @@ class SliceTable(Sequence):
         return table[names].to_string(float_format=lambda x: f"{x:.3g}")
 
 
+@checked
 def find_slices(
     samples,
     metric,

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from .arguments import checked
 from .errors import IQAError
 from .quality_columns import (
     MetricField,
@@ -55,6 +56,7 @@ class Cut:
         return asdict(self)
 
 
+@checked
 def low_quality_view(
     samples, metric, quantile=None, threshold=None, higher_is_better=None
 ):
@@ -85,6 +87,7 @@ def low_quality_view(
     return select(samples, cut.poor)
 
 
+@checked
 def good_quality_but_wrong(
     samples,
     metric,
@@ -118,6 +121,7 @@ def good_quality_but_wrong(
     return select(samples, {**cut.good, correctness: False})
 
 
+@checked
 def poor_quality_but_right(
     samples,
     metric,

@@ -6,6 +6,7 @@ import logging
 import time
 from contextlib import contextmanager
 
+from ..arguments import checked
 from ..errors import IQAError
 from .configuration import Plan, freeze, resolve_plans
 from .decode import WORKER_TYPES, default_num_workers
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 _BATCH_SIZE = {"cpu": 32, "mps": 64, "cuda": 256}
 
 
+@checked
 def compute_quality(
     samples,
     metrics=("zsclip", "tv"),
@@ -95,7 +97,7 @@ def compute_quality(
     """
     start = time.perf_counter()
     num_workers = default_num_workers() if num_workers is None else num_workers
-    _check_counts(batch_size, num_workers, worker_type)
+    _check_worker_type(worker_type)
     source = open_source(samples)
     source.check_failure_field()
     request = Request(
@@ -161,17 +163,7 @@ def compute_quality(
     return report
 
 
-def _check_counts(batch_size, num_workers, worker_type):
-    for name, value, least in (
-        ("batch_size", batch_size, 1),
-        ("num_workers", num_workers, 0),
-    ):
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise IQAError(f"{name} must be an integer, not {value!r}")
-        if value < least:
-            raise IQAError(f"{name} must be at least {least}, not {value}")
+def _check_worker_type(worker_type):
     if worker_type not in WORKER_TYPES:
         raise IQAError(
             f"worker_type must be one of {', '.join(WORKER_TYPES)}, not "
