@@ -142,6 +142,31 @@ def test_loads_without_torch(grid, results):
     assert done.returncode == 0, done.stderr
 
 
+def test_a_run_keeps_its_worst_slices(grid, results, stored):
+    for name in ("good", "worse"):
+        own = fiqa.find_slices(
+            grid, name, "right", max_slices=30, progress=False
+        )
+        kept = stored.slices(name)
+        assert list(kept) == list(own) and kept.n_tested == own.n_tested
+        assert kept.skipped == own.skipped
+        assert kept.view(0) == own.view(0)
+    assert list(stored.slices()) == list(stored.slices("good"))
+    assert len(stored.slices()) > 10
+    with pytest.raises(IQAError, match="no metric 'x'"):
+        stored.slices("x")
+
+
+def test_a_run_of_an_earlier_version_has_no_slices(grid, results):
+    report = {k: v for k, v in results.report.items() if k != "slices"}
+    earlier = type(results)._from_dict(
+        {"report": report}, grid, results.config, "iqa"
+    )
+    assert earlier.metrics == results.metrics and earlier.summary()
+    with pytest.raises(IQAError, match=r"find_slices\(samples, 'good'"):
+        earlier.slices()
+
+
 def test_later_schema_is_refused_with_a_sentence(grid, results):
     from fiftyone_iqa.brain import ImageQualityResults
 
