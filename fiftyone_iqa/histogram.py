@@ -58,8 +58,8 @@ def histogram(samples, metric, correctness=None) -> dict:
 def _columns(samples, paths):
     """Returns fields of the same images or objects as columns, NaN for None.
 
-    Of a million images that takes a third of the time of
-    ``samples.values()``, which looks at every value again.
+    ``samples.values()`` looks at every value again, which takes longer than
+    to read them.
     """
     root = object_root(samples, paths[0])
     names = samples._get_db_fields_map()

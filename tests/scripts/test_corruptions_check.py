@@ -4,23 +4,18 @@ import importlib.util
 import subprocess
 import sys
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fiftyone_iqa.corruptions import list_corruptions
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts/corruptions_check.py"
 HAS_PACKAGE = importlib.util.find_spec("corrupt_tta") is not None
 
 
 @pytest.fixture(scope="module")
-def check():
-    spec = importlib.util.spec_from_file_location("corruptions_check", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def check(load_script):
+    return load_script("corruptions_check")
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +82,9 @@ def test_slowness_is_reported(check):
 
 
 @pytest.mark.skipif(HAS_PACKAGE, reason="corrupt-tta is installed")
-def test_without_the_package_it_says_how_to_get_it():
+def test_without_the_package_it_says_how_to_get_it(check):
     run = subprocess.run(
-        [sys.executable, SCRIPT], capture_output=True, text=True
+        [sys.executable, check.__file__], capture_output=True, text=True
     )
     assert run.returncode == 1 and not run.stdout
     assert "pip install --no-deps corrupt-tta" in run.stderr

@@ -1,29 +1,16 @@
 """scripts/expected_accuracy.py: its collections, and what it makes of them."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pandas as pd
 import pytest
 
 from fiftyone_iqa.corruptions import list_corruptions
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 N_SOURCES = 420
 
 
 @pytest.fixture(scope="module")
-def script():
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        path = SCRIPTS / "expected_accuracy.py"
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        yield module
-    finally:
-        sys.path.remove(str(SCRIPTS))
+def script(load_script):
+    return load_script("expected_accuracy")
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """scripts/paper_tables.py: the published numbers, and a small real run."""
 
 import importlib.util
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ from PIL import Image
 import fiftyone_iqa as fiqa
 from fiftyone_iqa.errors import IQAError
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 # Of the photographs inside scikit-image and scikit-learn
 SYNSETS = {
     "n02123045_tabby": "chelsea.png",
@@ -25,16 +23,8 @@ SYNSETS = {
 
 
 @pytest.fixture(scope="module")
-def script():
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        path = SCRIPTS / "paper_tables.py"
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        yield module
-    finally:
-        sys.path.remove(str(SCRIPTS))
+def script(load_script):
+    return load_script("paper_tables")
 
 
 @pytest.fixture(scope="module")

@@ -1,22 +1,14 @@
 """scripts/predictability_scale.py on a small number of images."""
 
 import csv
-import importlib.util
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-
 
 @pytest.fixture(scope="module")
-def script():
-    path = SCRIPTS / "predictability_scale.py"
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script(load_script):
+    return load_script("predictability_scale")
 
 
 def test_a_small_run_writes_its_table(script, tmp_path, capsys):

@@ -1,7 +1,5 @@
 """scripts/quickstart.py: its images, datasets, tables and the main job."""
 
-import importlib.util
-import sys
 import uuid
 from pathlib import Path
 
@@ -14,20 +12,15 @@ fo = pytest.importorskip("fiftyone")
 from fiftyone_iqa.errors import IQAError  # noqa: E402
 from fiftyone_iqa.images import read_image  # noqa: E402
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+
+@pytest.fixture(scope="module")
+def images(load_script):
+    return load_script("quickstart_images")
 
 
-def _load(name):
-    # Under its own name, so that quickstart.py finds its neighbour
-    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-images = _load("quickstart_images")
-quickstart = _load("quickstart")
+@pytest.fixture(scope="module")
+def quickstart(load_script, images):
+    return load_script("quickstart")
 
 
 @pytest.fixture
@@ -61,11 +54,11 @@ def pets(tmp_path):
 
 
 @pytest.fixture
-def photos():
+def photos(images):
     return [s for s in images.photographs() if s.id in ("coffee", "china")]
 
 
-def test_photographs_are_there_and_distinct():
+def test_photographs_are_there_and_distinct(images):
     sources = images.photographs()
     assert {"astronaut", "chelsea", "coffee", "rocket"} <= {
         source.id for source in sources
@@ -76,13 +69,13 @@ def test_photographs_are_there_and_distinct():
         assert read_image(source.path).shape[2] == 3
 
 
-def test_photographs_missing(monkeypatch):
+def test_photographs_missing(monkeypatch, images):
     monkeypatch.setattr(images, "PHOTOGRAPHS", {"no_such_package/data": {}})
     with pytest.raises(IQAError, match="--images"):
         images.photographs()
 
 
-def test_corrupted_dataset(name, photos, tmp_path):
+def test_corrupted_dataset(name, photos, tmp_path, images):
     dataset = images.corrupted_dataset(name, photos)
     assert dataset.persistent and len(dataset) == 2 * 13
     assert dataset.count_values("ground_truth.label") == {
@@ -106,7 +99,7 @@ def test_corrupted_dataset(name, photos, tmp_path):
     assert np.all(np.diff(distances) > 5)
 
 
-def test_files_are_the_same_in_every_run(name, photos):
+def test_files_are_the_same_in_every_run(name, photos, images):
     def pixels():
         dataset = images.corrupted_dataset(name, photos)
         return {p: Path(p).read_bytes() for p in dataset.values("filepath")}
@@ -114,7 +107,7 @@ def test_files_are_the_same_in_every_run(name, photos):
     assert pixels() == pixels()
 
 
-def test_only_datasets_of_its_own_are_replaced(name, photos):
+def test_only_datasets_of_its_own_are_replaced(name, photos, images):
     first = images.folder_dataset(name, photos)
     first.add_sample_field("mine", fo.StringField)
     assert not images.folder_dataset(name, photos[:1]).has_field("mine")
@@ -129,7 +122,9 @@ def test_only_datasets_of_its_own_are_replaced(name, photos):
         fo.delete_dataset(foreign)
 
 
-def test_foreign_dataset_stops_before_any_work(name, capsys, monkeypatch):
+def test_foreign_dataset_stops_before_any_work(
+    name, capsys, monkeypatch, quickstart
+):
     monkeypatch.setattr(quickstart, "choose_images", pytest.fail)
     fo.Dataset(name)
     assert quickstart.main(["--no-app", "--name", name]) == 1
@@ -137,7 +132,7 @@ def test_foreign_dataset_stops_before_any_work(name, capsys, monkeypatch):
     assert name in error and "--name" in error
 
 
-def test_sub_folders_are_labels(name, pets):
+def test_sub_folders_are_labels(name, pets, images):
     sources = images.folder_images(pets, labelled=True)
     assert [(s.id, s.label) for s in sources] == [
         ("stray", None),
@@ -154,7 +149,7 @@ def test_sub_folders_are_labels(name, pets):
     }
 
 
-def test_folders_without_labels(pets, tmp_path):
+def test_folders_without_labels(pets, tmp_path, images):
     with pytest.raises(IQAError, match=r"no labels.*--classes"):
         images.folder_images(pets / "cat" / "old", labelled=True)
     with pytest.raises(IQAError, match=r"only the label 'old'.*--classes"):
@@ -167,14 +162,14 @@ def test_folders_without_labels(pets, tmp_path):
         images.folder_images(tmp_path / "absent", labelled=False)
 
 
-def test_without_internet_photographs(monkeypatch, capsys):
+def test_without_internet_photographs(monkeypatch, capsys, images):
     monkeypatch.setattr("fiftyone_iqa.encoders.hub_reachable", lambda: False)
     monkeypatch.setattr("fiftyone.zoo.load_zoo_dataset", pytest.fail)
     assert images.choose_images() == images.photographs()
     assert "No internet" in capsys.readouterr().out
 
 
-def test_failed_download_falls_back(monkeypatch, capsys):
+def test_failed_download_falls_back(monkeypatch, capsys, images):
     def fail(*args, **kwargs):
         raise OSError("too many\n downloads")
 
@@ -184,7 +179,7 @@ def test_failed_download_falls_back(monkeypatch, capsys):
     assert "(too many downloads)" in capsys.readouterr().out
 
 
-def test_zoo_images(monkeypatch):
+def test_zoo_images(monkeypatch, images):
     made = []
 
     def load(name, dataset_name, drop_existing_dataset):
@@ -210,15 +205,21 @@ def _label(label):
     return fo.Classification(label=label)
 
 
-def _scored(name, samples, values):
-    dataset = images.make_dataset(name, samples)
-    for field in quickstart.SCORES:
-        dataset.add_sample_field(field, fo.FloatField)
-        dataset.set_values(field, values)
-    return dataset
+@pytest.fixture
+def scored(name, images, quickstart):
+    """A function that makes a dataset of samples with these scores."""
+
+    def make(samples, values):
+        dataset = images.make_dataset(name, samples)
+        for field in quickstart.SCORES:
+            dataset.add_sample_field(field, fo.FloatField)
+            dataset.set_values(field, values)
+        return dataset
+
+    return make
 
 
-def test_tables_by_condition(name):
+def test_tables_by_condition(scored, quickstart):
     samples = [
         fo.Sample(
             f"/media/{i}-{corruption}-{severity}.jpg",
@@ -230,7 +231,7 @@ def test_tables_by_condition(name):
         for corruption, severity in (("clean", 0), ("blur", 1), ("blur", 5))
     ]
     scores = [0.5, 0.3, 0.2, 0.7, None, 0.1]
-    frame = quickstart.scores_frame(_scored(name, samples, scores), None)
+    frame = quickstart.scores_frame(scored(samples, scores), None)
     assert quickstart.means_table(frame).splitlines() == [
         "corruption  severity  n  mean Q_l  mean Q_p  mean Q_h  mean TV",
         "clean              0  2    0.6000    0.6000    0.6000   0.6000",
@@ -247,10 +248,10 @@ def test_tables_by_condition(name):
     assert len(quickstart.extremes_table(frame, True).splitlines()) == 6
 
 
-def test_tables_by_label(name, pets, monkeypatch):
+def test_tables_by_label(scored, pets, monkeypatch, images, quickstart):
     sources = images.folder_images(pets, labelled=True)
     samples = [images._sample(s, s.path) for s in sources]
-    dataset = _scored(name, samples, [None, 0.5, 0.4, 0.1])
+    dataset = scored(samples, [None, 0.5, 0.4, 0.1])
     frame = quickstart.scores_frame(dataset, pets)
     assert quickstart.means_table(frame).splitlines() == [
         "label       n  mean Q_l  mean Q_p  mean Q_h  mean TV",
@@ -270,15 +271,15 @@ def test_tables_by_label(name, pets, monkeypatch):
     assert len(table) == 3 and "2 labels" in table[-1]
 
 
-def test_tables_when_nothing_could_be_scored(name, pets):
+def test_tables_when_nothing_could_be_scored(scored, pets, images, quickstart):
     sources = images.folder_images(pets / "cat" / "old", labelled=False)
-    dataset = _scored(name, [fo.Sample(str(sources[0].path))], [None])
+    dataset = scored([fo.Sample(str(sources[0].path))], [None])
     frame = quickstart.scores_frame(dataset, pets)
     assert "(all images)  0" in quickstart.means_table(frame)
     assert len(quickstart.extremes_table(frame, True).splitlines()) == 1
 
 
-def test_classes_need_images(capsys):
+def test_classes_need_images(capsys, quickstart):
     with pytest.raises(SystemExit):
         quickstart.main(["--classes", "cat,dog"])
     assert "--images" in capsys.readouterr().err
@@ -292,7 +293,7 @@ def _mean_ql(dataset, corruption):
     }
 
 
-def test_the_main_job(name, capsys, monkeypatch):
+def test_the_main_job(name, capsys, monkeypatch, images, quickstart):
     monkeypatch.setattr("fiftyone_iqa.encoders.hub_reachable", lambda: False)
     argv = ["--no-app", "--name", name, "--encoder", "lite"]
     assert quickstart.main(argv) == 0
@@ -337,7 +338,7 @@ def test_the_main_job(name, capsys, monkeypatch):
     assert active == ["zsclip_ql", "corruption", "severity"]
 
 
-def test_a_folder_of_ones_own(name, pets, capsys):
+def test_a_folder_of_ones_own(name, pets, capsys, quickstart):
     before = {p: p.read_bytes() for p in pets.rglob("*") if p.is_file()}
     argv = ["--no-app", "--name", name, "--encoder", "lite"]
     argv += ["--images", str(pets)]
@@ -353,7 +354,7 @@ def test_a_folder_of_ones_own(name, pets, capsys):
     assert before == after
 
 
-def test_unavailable_encoder_is_one_sentence(name, pets, capsys):
+def test_unavailable_encoder_is_one_sentence(name, pets, capsys, quickstart):
     argv = ["--no-app", "--name", name, "--images", str(pets)]
     assert quickstart.main([*argv, "--encoder", "no-such-model"]) == 1
     error = capsys.readouterr().err.strip()

@@ -1,18 +1,12 @@
 """scripts/slices_scale.py on a small number of rows."""
 
 import csv
-import importlib.util
-from pathlib import Path
-
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "slices_scale.py"
 
 
-def test_a_small_run_writes_its_table(tmp_path, database):
+def test_a_small_run_writes_its_table(tmp_path, database, load_script):
     import fiftyone as fo
 
-    spec = importlib.util.spec_from_file_location(SCRIPT.stem, SCRIPT)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = load_script("slices_scale")
     output = tmp_path / "new" / "scale.csv"
     before = fo.list_datasets()
 
