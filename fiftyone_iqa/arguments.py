@@ -61,10 +61,10 @@ def _check(name, value):
         words = str(e)
     except (TypeError, ValueError, OverflowError):
         pass
-    raise IQAError(f"{name} must be {words}, not {_shown(value)}")
+    raise IQAError(f"{name} must be {words}, not {shown(value)}")
 
 
-def _shown(value):
+def shown(value):
     """Returns a value as a message shows it: short, on one line."""
     if not isinstance(value, (str, bytes, numbers.Number, type(None))) and (
         not isinstance(value, (list, tuple, dict, set))
@@ -122,6 +122,8 @@ def _path(value):
 
 
 def _key(value):
+    if value is None:  # keeps no run, where a run is kept by default
+        return None
     if not _text(value).isidentifier():
         raise ValueError
     return value

@@ -10,7 +10,7 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-from .arguments import checked
+from .arguments import checked, shown
 from .errors import IQAError
 from .export_manifest import CSV_NAME, JSON_NAME, Manifest
 from .quality_columns import check_collection
@@ -68,9 +68,9 @@ def export_slice(
         ``{"export_dir", "dataset_type", "n", "manifest"}``
 
     Raises:
-        IQAError: if a field or type is unknown, an image is missing, a label
-            is no name for a folder inside, or the folder may not be written;
-            nothing is written then
+        IQAError: if a field or type is unknown or they do not fit, an image
+            is missing, a label is no name for a folder inside, or the folder
+            may not be written; nothing is written then
     """
     check_collection(view)
     _check_images(view)
@@ -96,13 +96,19 @@ def export_slice(
         _replacing(folder),
         _named(view, paths, names, clone) as (named, staged),
     ):
-        named.export(
-            export_dir=str(folder),
-            dataset_type=kind,
-            label_field=label_field,
-            export_media=True if copy else "symlink",
-            progress=progress,
-        )
+        try:
+            named.export(
+                export_dir=str(folder),
+                dataset_type=kind,
+                label_field=label_field,
+                export_media=True if copy else "symlink",
+                progress=progress,
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as e:
+            raise IQAError(
+                f"FiftyOne cannot write these samples as {kind.__name__} "
+                f"({e}); pass another dataset_type= or label_field="
+            ) from e
         if not copy:
             _point_links_home(folder, staged)
         exported = _find(folder, names, paths)
@@ -135,17 +141,20 @@ def _is_grouped(view):
 def _dataset_type(value):
     import fiftyone.types as fot
 
-    if isinstance(value, fot.Dataset):
-        return type(value)
-    if inspect.isclass(value) and issubclass(value, fot.Dataset):
-        return value
-    name = DEFAULT_TYPE if value is None else value
-    found = getattr(fot, name, None) if isinstance(name, str) else None
+    found = DEFAULT_TYPE if value is None else value
+    if isinstance(found, fot.Dataset):
+        found = type(found)
+    if isinstance(found, str):
+        found = getattr(fot, found, None)
     if not (inspect.isclass(found) and issubclass(found, fot.Dataset)):
         raise IQAError(
             f"dataset_type must be a type of fiftyone.types, such as "
-            f"'FiftyOneDataset' or 'COCODetectionDataset', not {value!r}"
+            f"'FiftyOneDataset' or 'COCODetectionDataset', not {shown(value)}"
         )
+    try:
+        found().get_dataset_exporter_cls()
+    except (TypeError, NotImplementedError) as e:
+        raise IQAError(f"{found.__name__} cannot be written: {e}") from None
     return found
 
 

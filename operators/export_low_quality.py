@@ -4,8 +4,9 @@ from fiftyone.operators import types
 
 from .build_quality_prior import label_fields
 from .find_low_quality import metric_arguments, metric_section
-from .panel_runs import from_stages, quality_fields
+from .panel_runs import quality_fields
 from .sdk_call import SDKOperator, call_config, dropdown
+from .stages import build_view
 
 _TYPES = (
     "FiftyOneDataset",
@@ -134,5 +135,5 @@ def _target(ctx):
     """Returns the view that the panel named, else the target view."""
     stages = ctx.params.get("stages")
     if stages:
-        return from_stages(ctx.dataset, stages)
+        return build_view(ctx.dataset, stages)
     return ctx.target_view()

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from .panel_parts import URI
+from .stages import build_view
 
 RUN_TYPE = "image_quality"
 
@@ -108,7 +109,7 @@ def base_view(ctx):
     """
     state = ctx.panel.state
     if stages_of(ctx.view) in (state.own or ()):
-        return from_stages(ctx.dataset, state.base)
+        return build_view(ctx.dataset, state.base)
     return ctx.view
 
 
@@ -181,13 +182,6 @@ def export(ctx, view) -> None:
     show(ctx, view)
     # Named, because the form can be there before the view is
     ctx.prompt(f"{URI}export_low_quality", params={"stages": stages_of(view)})
-
-
-def from_stages(dataset, stages: str):
-    """Returns the view of stages that came along with a form."""
-    import fiftyone as fo
-
-    return fo.DatasetView._build(dataset, json.loads(stages))
 
 
 def expectation(view, run: Run, metric: str) -> dict:

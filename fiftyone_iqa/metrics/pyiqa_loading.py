@@ -189,7 +189,7 @@ def _build(name, build):
     from ..encoders.hub import hub_reachable
 
     offline = constants.HF_HUB_OFFLINE
-    with _checked_downloads(offline):
+    with _weights_only(), _checked_downloads(offline):
         try:
             constants.HF_HUB_OFFLINE = True
             try:
@@ -207,6 +207,25 @@ def _build(name, build):
             return build()
         except _OutOfReach as e:
             raise _missing_file(name, e) from None
+
+
+@contextmanager
+def _weights_only():
+    """Within it, pyiqa's pickles are read as tensors and run no code.
+
+    pyiqa asks ``torch.load`` for whatever a file holds. Who sets
+    ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1`` trusts its files.
+    """
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name)
+    if not os.environ.get("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"):
+        os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
+        if before is not None:
+            os.environ[name] = before
 
 
 class _OutOfReach(Exception):

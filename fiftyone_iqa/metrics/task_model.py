@@ -12,6 +12,7 @@ import math
 
 import numpy as np
 
+from ..arguments import shown
 from ..errors import IQAError
 from .confidence import confidence_scores
 from .registry import (
@@ -39,6 +40,13 @@ class TaskModelMetric(Metric):
     """
 
     def __init__(self, model, field: str | None = None, store_logits=False):
+        from ..models import TaskModel
+
+        if not isinstance(model, (str, TaskModel)):
+            raise IQAError(
+                "model must be the name of a task model, or one that "
+                f"get_task_model() returned, not {shown(model)}"
+            )
         self._model = model
         self._store_logits = store_logits
         if field is None:

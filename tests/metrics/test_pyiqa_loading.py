@@ -107,3 +107,25 @@ def test_a_damaged_file_is_named():
             get_metric("pyiqa:ilniqe").configure(ON_CPU, None)
     finally:
         path.unlink()
+
+
+def test_pickled_code_in_weights_is_not_run(tmp_path):
+    import torch
+
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "ran"), "w"))
+
+    path = HUB / "pyiqa" / "brisque_svm_weights.pth"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    before = path.read_bytes() if path.exists() else None
+    torch.save([Evil(), Evil()], path)
+    try:
+        with pytest.raises(IQAError, match="'brisque'"):
+            get_metric("pyiqa:brisque").configure(ON_CPU, None)
+    finally:
+        path.unlink()
+        if before is not None:
+            path.write_bytes(before)
+    assert not (tmp_path / "ran").exists()
+    assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
