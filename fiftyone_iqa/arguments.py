@@ -167,15 +167,18 @@ def _whole(low, high):
     return convert
 
 
-def _severity(value):
-    try:
-        return _whole(1, 5)(value)
-    except _Refused:
-        raise ValueError from None
+def _between(low, high):
+    def convert(value):
+        try:
+            return _whole(low, high)(value)
+        except _Refused:
+            raise ValueError from None
+
+    return convert
 
 
 def _severities(value):
-    return _values(value, _severity)
+    return _values(value, _between(1, 5))
 
 
 def _number(value):
@@ -308,7 +311,7 @@ CHECKS = {
     "min_sources": _count(2, 2**31),
     "max_slices": _count(1, 2**31),
     "max_per_condition": _count(1, 2**31),
-    "quality": _count(1, 100),
+    "quality": ("an integer from 1 to 100", _between(1, 100)),
     "worker_type": _TEXT,
     "precision": _TEXT,
     "protocol": _TEXT,

@@ -179,7 +179,7 @@ def test_an_object_with_logits_is_understood():
         ({"transform": None}, "transform="),
         ({"normalisation": None}, "pass normalisation= too"),
         ({"classes": "cat"}, "at least two labels"),
-        ({"classes": [1, 2, 3]}, "at least two labels"),
+        ({"classes": [1, 2, 3]}, "a list of names"),
         ({"slug": "A-b"}, "lower-case letters"),
         ({"precision": "int8"}, "fp32, bf16, fp16"),
     ],
