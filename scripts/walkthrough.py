@@ -43,6 +43,7 @@ CONDITION = ("contrast", 5)
 SLICE = "severity = 5"
 MAX_BYTES = 400_000
 FLAT_COLOURS = 96
+PANEL_FROM = 870  # pixels from the left
 
 _IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 _DATABASE = f"fiftyone-iqa-walkthrough-{uuid.uuid4().hex[:8]}"
@@ -152,6 +153,7 @@ def relate(walk: Walk) -> None:
     dataset.reload()
     results = dataset.load_brain_results("iqa")
     walk.say(results.summary().splitlines()[0])
+    marks(page, 1, ".scatterlayer .point")
     page.get_by_role("combobox").last.click()
     page.get_by_role("option", name=METRIC, exact=True).click()
     bars = marks(page, 0, ".barlayer .point path").count()
@@ -337,16 +339,21 @@ def main() -> int:
 
 
 def _quantised(image):
-    """Returns an image in 256 colours, of which the flat ones are exact."""
+    """Returns an image in 256 colours, of which the panel's are exact."""
     import numpy as np
     from PIL import Image
     from scipy.spatial import cKDTree
 
     pixels = np.asarray(image)
-    colours, place, counts = np.unique(
-        pixels.reshape(-1, 3), axis=0, return_inverse=True, return_counts=True
+    colours, place = np.unique(
+        pixels.reshape(-1, 3), axis=0, return_inverse=True
     )
-    flat = colours[np.argsort(-counts)[:FLAT_COLOURS]]
+    # The plots', which are few pixels, before those of text
+    panel, counts = np.unique(
+        pixels[:, PANEL_FROM:].reshape(-1, 3), axis=0, return_counts=True
+    )
+    weights = counts * (4.0 + np.ptp(panel.astype(int), axis=1))
+    flat = panel[np.argsort(-weights)[:FLAT_COLOURS]]
     others = image.quantize(256 - len(flat)).getpalette()
     palette = np.vstack([flat, np.reshape(others, (-1, 3))])[:256]
     # Pillow's own way to a given palette rounds colours
