@@ -13,6 +13,7 @@ _MODELS = (
     ("swin_b", "Swin-B"),
     ("vit_l_16", "ViT-L/16"),
     ("efficientnet_lite0", "EfficientNet-Lite0 (offline)"),
+    ("efficientnet_lite2", "EfficientNet-Lite2 (offline)"),
 )
 
 

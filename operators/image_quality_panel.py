@@ -261,7 +261,8 @@ class ImageQualityPanel(ThresholdActions, SliceActions, foo.Panel):
         panel.enum(
             "tab",
             tabs.values(),
-            default=TABS[0][0],
+            # The App says the default at first, also after a reload
+            default=tab,
             view=tabs,
             on_change=self.on_tab,
         )

@@ -31,6 +31,8 @@ _ARGUMENTS = [
     "--disable-sync",
 ]
 _TIMEOUT = 60_000
+# What an operator does may take longer than the App
+_OPERATOR_TIMEOUT = 300_000
 # The App asks for fonts and news on the internet; without any that is noise.
 # Its grid says that an entry is loading where the view changes meanwhile
 _NOISE = re.compile(
@@ -141,7 +143,9 @@ def choose(page, place: int, option: re.Pattern) -> None:
 def execute(page, said: str) -> None:
     """Executes a form, waits for what is said then, and closes it."""
     page.get_by_role("button", name="Execute", exact=True).click()
-    page.get_by_text(re.compile(said)).first.wait_for()
+    page.get_by_text(re.compile(said)).first.wait_for(
+        timeout=_OPERATOR_TIMEOUT
+    )
     page.get_by_role("button", name="Done", exact=True).click()
 
 

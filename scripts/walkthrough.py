@@ -40,7 +40,10 @@ METRICS = ("zsclip", "tv", "blur")
 TASK_MODEL = "efficientnet_lite2"
 METRIC = "zsclip_ql"
 CONDITION = ("contrast", 5)
+SLICE = "severity = 5"
 MAX_BYTES = 400_000
+FLAT_COLOURS = 96
+PANEL_FROM = 870  # pixels from the left
 
 _IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 _DATABASE = f"fiftyone-iqa-walkthrough-{uuid.uuid4().hex[:8]}"
@@ -69,11 +72,12 @@ class Walk:
         """Keeps a picture of the page as it is, in 256 colours."""
         from PIL import Image
 
-        # What the App moves has come to rest, and no tooltip is left
-        self.page.wait_for_timeout(1500)
+        # What the App moves comes to rest, and its messages go
+        self.page.wait_for_timeout(2000)
+        self.page.locator(".notistack-Snackbar").wait_for(state="hidden")
         image = Image.open(BytesIO(self.page.screenshot())).convert("RGB")
         path = self.folder / f"{name}.png"
-        image.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+        _quantised(image).save(path, optimize=True)
         size = path.stat().st_size
         self.check(size < MAX_BYTES, f"{path.name} has {size / 1000:.0f} kB")
 
@@ -120,9 +124,7 @@ def judge(walk: Walk) -> None:
     page, dataset = walk.page, walk.dataset
     walk.press("Compute predictions")
     page.get_by_text("Task model", exact=True).wait_for()
-    model = page.get_by_role("combobox").first
-    model.fill(TASK_MODEL)
-    model.press("Enter")
+    choose(page, 0, re.compile("^EfficientNet-Lite2"))
     execute(page, f"{len(dataset)} of {len(dataset)} scored")
     dataset.reload()
     walk.check(
@@ -132,11 +134,14 @@ def judge(walk: Walk) -> None:
     # Its names are ImageNet's, which the labels are not
     walk.say(judge_by_name(dataset, TASK_MODEL))
     walk.check(
-        0 < dataset.count("iqa_correct") < len(dataset),
-        f"{dataset.count('iqa_correct')} images are judged",
+        dataset.count("iqa_correct") == len(dataset),
+        "all of them are judged",
     )
     page.reload()
     wait_for_grid(page)
+    # Saved anew, it has a histogram of quality
+    run_operator(page, "Open the image quality workspace")
+    page.get_by_text("quality fields and a correctness").wait_for()
 
 
 def relate(walk: Walk) -> None:
@@ -148,7 +153,8 @@ def relate(walk: Walk) -> None:
     dataset.reload()
     results = dataset.load_brain_results("iqa")
     walk.say(results.summary().splitlines()[0])
-    page.get_by_role("combobox").nth(1).click()
+    marks(page, 1, ".scatterlayer .point")
+    page.get_by_role("combobox").last.click()
     page.get_by_role("option", name=METRIC, exact=True).click()
     bars = marks(page, 0, ".barlayer .point path").count()
     points = marks(page, 1, ".scatterlayer .point").count()
@@ -164,11 +170,11 @@ def filter_grid(walk: Walk) -> None:
     page, dataset = walk.page, walk.dataset
     n = len(dataset)
     scores = sorted(dataset.values(METRIC))
-    k = n // 6
-    threshold = (scores[k - 1] + scores[k]) / 2
-    page.locator("input[type=number]").last.fill(f"{threshold:.4g}")
+    threshold = float(f"{scores[n // 6]:.4g}")
+    k = sum(score <= threshold for score in scores)
+    page.locator("input[type=number]").last.fill(str(threshold))
     wait_for_count(page, k)
-    walk.say(f"threshold {threshold:.4g}: the grid shows {k} of {n} images")
+    walk.check(0 < k < n, f"threshold {threshold}: {k} of {n} in the grid")
     walk.shoot("threshold")
     walk.press("Reset")
     wait_for_count(page, n)
@@ -206,6 +212,7 @@ def forecast(walk: Walk) -> None:
     walk.shoot("panel-prior")
     page.get_by_text("Metrics", exact=True).click()
     marks(page, 1, ".barlayer .point path")
+    page.mouse.move(0, 0)
     walk.shoot("panel-metrics")
 
 
@@ -216,11 +223,12 @@ def triage(walk: Walk, folder: Path) -> None:
     page, dataset = walk.page, walk.dataset
     page.get_by_text("Slices", exact=True).click()
     page.get_by_role("button", name="Find slices").click()
-    row = page.locator("tbody tr").first
+    row = page.locator("tbody tr", has_text=SLICE)
     row.wait_for()
     cells = row.locator("td").all_inner_texts()
     name, n = cells[0], int(cells[1])
-    walk.say(f"the worst slice: {name}, {n} images")
+    walk.say(f"slice {' '.join(cells[:-1])}")
+    walk.check(n == len(dataset.match({"severity": 5})), f"{n} have {name}")
 
     def act(label):
         row.locator("button").click()
@@ -271,7 +279,9 @@ def lights_on(walk: Walk) -> None:
     page.evaluate("localStorage.setItem('mui-mode', 'light')")
     page.reload()
     wait_for_grid(page)
-    page.get_by_text("Metrics", exact=True).wait_for()
+    page.locator("tbody tr", has_text=SLICE).wait_for()
+    walk.say("reloaded, the panel is as it was")
+    page.get_by_text("Accuracy", exact=True).first.click()
     marks(page, 1, ".scatterlayer .point")
     walk.shoot("light")
 
@@ -288,31 +298,70 @@ def main() -> int:
         _isolate(Path(folder))
         import fiftyone as fo
         import fiftyone.core.odm as foo
-        from quickstart_images import corrupted_dataset, photographs
+        from quickstart_images import (
+            IMAGENET_NAMES,
+            corrupted_dataset,
+            photographs,
+        )
 
         from fiftyone_iqa.plugin import install_plugin
 
         install_plugin()
         errors = []
         try:
-            dataset = corrupted_dataset(NAME, photographs())
+            # Those that the task model knows
+            known = set(IMAGENET_NAMES.values())
+            sources = [s for s in photographs() if s.label in known]
+            dataset = corrupted_dataset(NAME, sources)
             profile = Path(folder, "profile")
             with browser_page(chromium, profile, errors) as page:
                 walk = Walk(page, dataset, args.images)
                 args.images.mkdir(parents=True, exist_ok=True)
-                open_dataset(page, dataset, free_port())
-                score(walk)
-                judge(walk)
-                relate(walk)
-                filter_grid(walk)
-                forecast(walk)
-                triage(walk, Path(folder, "export"))
-                lights_on(walk)
+                try:
+                    open_dataset(page, dataset, free_port())
+                    score(walk)
+                    judge(walk)
+                    relate(walk)
+                    filter_grid(walk)
+                    forecast(walk)
+                    triage(walk, Path(folder, "export"))
+                    lights_on(walk)
+                except Exception:
+                    last = Path(tempfile.gettempdir(), "walkthrough.png")
+                    page.screenshot(path=str(last))
+                    print(f"walkthrough: see {last}", file=sys.stderr)
+                    raise
             walk.check(not errors, f"the console had no errors {errors or ''}")
         finally:
             fo.close_app()
             foo.get_db_conn().client.drop_database(_DATABASE)
     return 0
+
+
+def _quantised(image):
+    """Returns an image in 256 colours, of which the panel's are exact."""
+    import numpy as np
+    from PIL import Image
+    from scipy.spatial import cKDTree
+
+    pixels = np.asarray(image)
+    colours, place = np.unique(
+        pixels.reshape(-1, 3), axis=0, return_inverse=True
+    )
+    # The plots', which are few pixels, before those of text
+    panel, counts = np.unique(
+        pixels[:, PANEL_FROM:].reshape(-1, 3), axis=0, return_counts=True
+    )
+    weights = counts * (4.0 + np.ptp(panel.astype(int), axis=1))
+    flat = panel[np.argsort(-weights)[:FLAT_COLOURS]]
+    others = image.quantize(256 - len(flat)).getpalette()
+    palette = np.vstack([flat, np.reshape(others, (-1, 3))])[:256]
+    # Pillow's own way to a given palette rounds colours
+    _, nearest = cKDTree(palette).query(colours)
+    indices = nearest[place].reshape(pixels.shape[:2]).astype(np.uint8)
+    quantised = Image.fromarray(indices, mode="P")
+    quantised.putpalette(palette.astype(np.uint8).tobytes())
+    return quantised
 
 
 def _isolate(folder):
@@ -325,6 +374,9 @@ def _isolate(folder):
         FIFTYONE_IQA_CACHE_DIR=str(folder / "cache"),
         FIFTYONE_APP_CONFIG_PATH=str(folder / "app_config.json"),
         FIFTYONE_DO_NOT_TRACK="1",
+        # The same encoder, and so the same numbers, on every machine
+        HF_HOME=str(folder / "huggingface"),
+        HF_HUB_OFFLINE="1",
     )
 
 

@@ -134,3 +134,8 @@ def test_from_nothing_to_an_export(open_app, dataset, foo, tmp_path):
         rows = list(csv.DictReader(f))
     assert len(rows) == 20
     assert {row["camera"] for row in rows} == {"old"}
+
+    # After a reload the panel is as it was
+    page.get_by_role("button", name="Done", exact=True).click()
+    page.reload()
+    row.wait_for()
