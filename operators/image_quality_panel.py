@@ -161,8 +161,10 @@ class ImageQualityPanel(ThresholdActions, SliceActions, foo.Panel):
             return
         run = runs.load_run(ctx.dataset, key)
         metric = state.metric
-        if metric not in run.order:
+        # The first run comes with its best metric, not the field before it
+        if metric not in run.order or state.counted:
             metric = run.order[0]
+        state.counted = None
         self._choose_metric(ctx, run, metric)
 
     def _choose_field(self, ctx):

@@ -599,6 +599,27 @@ def test_only_a_change_is_counted_anew(plain):
     assert plain.state["metric"] == "boxes.detections.tv"
 
 
+def test_the_first_run_shows_its_best_metric(foo, database):
+    import fiftyone as fo
+
+    dataset = fill(fo.Dataset(persistent=True))
+    try:
+        panel = Panel(foo, dataset).event("on_load")
+        panel.event("on_metric", path="header.metric", value="odd")
+        assert panel.state["metric"] == "odd" and "steps" in panel.seen
+        fiqa.build_quality_prior(
+            dataset, ["odd", "good"], "right", n_resamples=50, progress=False
+        )
+        panel.event("refresh")
+        assert panel.state["metric"] == "good"
+        assert "plot_accuracy" in panel.seen
+        # Another time, the metric stays
+        panel.event("on_metric", path="header.metric", value="odd")
+        assert panel.event("refresh").state["metric"] == "odd"
+    finally:
+        dataset.delete()
+
+
 def test_without_a_run_our_correctness_stacks(plain):
     dataset = plain.dataset
     plain.event("on_metric", path="header.metric", value="q")
