@@ -179,6 +179,28 @@ def test_requirements_equal_the_dependencies(pyproject):
     }
 
 
+def test_ranges_hold_the_versions_of_this_run(pyproject):
+    from importlib.metadata import PackageNotFoundError, version
+
+    project = pyproject["project"]
+    extras = dict(project["optional-dependencies"])
+    del extras["all"]
+    lines = sum(extras.values(), project["dependencies"])
+    seen = 0
+    for requirement in map(Requirement, lines):
+        operators = {s.operator for s in requirement.specifier}
+        assert "<" in operators, f"{requirement} has no upper bound"
+        try:
+            found = version(requirement.name)
+        except PackageNotFoundError:
+            continue  # an extra that is not installed
+        seen += 1
+        assert requirement.specifier.contains(found, prereleases=True), (
+            f"{requirement}: the tests run with {found}"
+        )
+    assert seen >= len(project["dependencies"])
+
+
 def test_all_names_every_extra(pyproject):
     extras = pyproject["project"]["optional-dependencies"]
     (everything,) = map(Requirement, extras["all"])

@@ -69,7 +69,6 @@ FUNCTION = {"body": "function() {return true}", "args": [], "lang": "js"}
         stage("fiftyone.core.stages.etau.get_class", name="os.system"),
         stage("fiftyone.core.stages.reduce"),
         stage("os.system", command="true"),
-        stage("fiftyone.core.stages.Limit", limit="many"),
         stage("fiftyone.core.stages.Limit", no_such=1),
         stage("fiftyone.core.stages.Concat", samples=stage("os.system")),
         [{"_cls": None, "kwargs": []}],
