@@ -7,6 +7,7 @@ import pickle
 import queue
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from ..errors import IQAError
 from .prepare import Job, Prepared, prepare
-from .worker import receive, send
+from .worker import READY, receive, send
 
 WORKER_TYPES = ("thread", "process")
 _MAX_DEFAULT_WORKERS = 16
@@ -43,7 +44,7 @@ class DecodePool:
         prefetch: how many results may wait
 
     Raises:
-        IQAError: if a preparer cannot be sent to a process
+        IQAError: if a preparer cannot be sent to a process, or loaded there
     """
 
     def __init__(self, preparers, num_workers, worker_type, prefetch):
@@ -69,15 +70,18 @@ class DecodePool:
             return
 
         pending = deque()
+        waiting = _Waiting()
         for job in jobs:
-            pending.append(self._executor.submit(self._prepare, job))
+            future = self._executor.submit(self._prepare, job)
+            future.add_done_callback(waiting.add)
+            pending.append(future)
             while len(pending) >= self._window or (
                 len(pending) > self._num_workers
-                and _bytes_waiting(pending) > _MAX_BYTES_WAITING
+                and waiting.nbytes > _MAX_BYTES_WAITING
             ):
-                yield pending.popleft().result()
+                yield waiting.take(pending.popleft())
         while pending:
-            yield pending.popleft().result()
+            yield waiting.take(pending.popleft())
 
     def close(self) -> None:
         """Drops waiting jobs and ends the workers."""
@@ -92,13 +96,33 @@ class DecodePool:
         return self._processes.prepare(job)
 
 
-def _bytes_waiting(pending):
-    """Returns the size of the results that nobody has taken yet."""
+class _Waiting:
+    """Counts the bytes of the results that nobody has taken yet."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self.nbytes = 0
+
+    def add(self, future):
+        """Counts a future that is done; its callback, in any thread."""
+        if not future.cancelled() and future.exception() is None:
+            self._count(_nbytes(future.result()))
+
+    def take(self, future):
+        """Returns a future's result, which then waits no more."""
+        prepared = future.result()
+        self._count(-_nbytes(prepared))
+        return prepared
+
+    def _count(self, nbytes):
+        with self._lock:
+            self.nbytes += nbytes
+
+
+def _nbytes(prepared):
     return sum(
         array.nbytes
-        for future in pending
-        if future.done() and future.exception() is None
-        for array in future.result().inputs.values()
+        for array in prepared.inputs.values()
         if hasattr(array, "nbytes")
     )
 
@@ -111,8 +135,10 @@ class _Processes:
         self._idle = queue.SimpleQueue()
         self._all = []
         try:
-            for _ in range(num_workers):
-                self._idle.put(self._start())
+            # All at once: each takes tenths of a second to be ready
+            for process in [self._start() for _ in range(num_workers)]:
+                self._await(process)
+                self._idle.put(process)
         except Exception:
             self.close()
             raise
@@ -128,6 +154,7 @@ class _Processes:
                 except (EOFError, BrokenPipeError, OSError):
                     self._end(process)
                     process = self._start()
+                    self._await(process)
         finally:
             self._idle.put(process)
 
@@ -160,6 +187,24 @@ class _Processes:
                 f"processes ({e}); use worker_type='thread'"
             ) from None
         return process
+
+    def _await(self, process):
+        """Waits until a worker is ready.
+
+        Raises:
+            IQAError: if it cannot load the preparers
+        """
+        try:
+            said = receive(process.stdout)
+        except (EOFError, OSError):
+            # Its death is noticed, and answered, at its first job
+            return
+        if said != READY:
+            raise IQAError(
+                "Worker processes cannot load this metric's preprocessing "
+                f"({said}): it must live in a module they can import; or use "
+                "worker_type='thread'"
+            )
 
     def _end(self, process):
         self._all.remove(process)

@@ -1,7 +1,8 @@
 """The entry of worker processes, and how one talks to them.
 
 ``python -m fiftyone_iqa.scoring.worker`` answers pickled jobs on its standard
-input with pickled results on its standard output. Workers start from this
+input with pickled results on its standard output. Its first answer is
+:data:`READY`, or why it cannot load the preparers. Workers start from this
 module, so that a user's script is never imported again and a threaded server
 is never forked; it imports neither torch nor fiftyone.
 """
@@ -14,6 +15,7 @@ import sys
 
 from fiftyone_iqa.scoring.prepare import prepare
 
+READY = "ready"
 _LENGTH = struct.Struct("!Q")
 
 
@@ -46,7 +48,14 @@ def main() -> None:
     stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # a print must not corrupt the protocol
     try:
-        preparers = receive(stdin)
+        try:
+            preparers = receive(stdin)
+        except EOFError:
+            raise
+        except Exception as e:  # a module that only the parent can import
+            send(stdout, f"{type(e).__name__}: {e}")
+            return
+        send(stdout, READY)
         while True:
             send(stdout, prepare(receive(stdin), preparers))
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
