@@ -195,9 +195,12 @@ def _n_workers(ray, device, n):
 
 
 def _worker_class(ray, device):
+    import fiftyone as fo
+
     has_gpu = ray.cluster_resources().get("GPU", 0) > 0
     environment = {
         "FIFTYONE_DATABASE_URI": _database_address(ray),
+        "FIFTYONE_DATABASE_NAME": fo.config.database_name,
         "FIFTYONE_DO_NOT_TRACK": "1",
     }
     return ray.remote(_Worker).options(
