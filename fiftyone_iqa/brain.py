@@ -18,6 +18,7 @@ from .desiderata import JOINT, Card, cards, summary
 from .errors import IQAError
 from .expectation import expected_accuracy
 from .quality_columns import QualityColumns, label_path, metric_fields
+from .slices import SliceTable
 
 SCHEMA = 1
 
@@ -205,6 +206,26 @@ class ImageQualityResults(fob.BrainResults):
             ]
         )
 
+    def slices(self, metric=None) -> SliceTable:
+        """Returns the slices that the run found worst, at most 30.
+
+        Args:
+            metric (None): a field of the run, by default the most predictive
+
+        Raises:
+            IQAError: if the run has none of it: the metric has no direction,
+                or an earlier version built the run
+        """
+        metric = self._metric(metric)
+        found = self.report.get("slices", {})
+        if metric not in found:
+            raise IQAError(
+                f"Run {self.key!r} has no slices by {metric!r}; call "
+                f"find_slices(samples, {metric!r}, "
+                f"{self.config.correctness!r})"
+            )
+        return SliceTable.from_dict(found[metric], self.samples)
+
     def within(self, content="label") -> dict | None:
         """Returns predictability with the content held fixed (appendix G).
 
@@ -266,7 +287,11 @@ class ImageQualityResults(fob.BrainResults):
                 "values are slices"
             )
         prior = self.prior(metric)
-        columns = self._columns(self.samples, list(prior.metrics))
+        also = [
+            self.config.correctness,
+            *([by] if isinstance(by, str) else by),
+        ]
+        columns = self._columns(self.samples, list(prior.metrics), also)
         frame = pd.DataFrame(
             {
                 "slice": columns.names(by),
@@ -383,9 +408,9 @@ class ImageQualityResults(fob.BrainResults):
             )
         return name
 
-    def _columns(self, samples, metrics):
+    def _columns(self, samples, metrics, also=()):
         fields = metric_fields(samples, metrics)
         source = self.config.source
         if source is not None and samples.get_field(source) is None:
             source = None
-        return QualityColumns(samples, fields, source)
+        return QualityColumns(samples, fields, source, also)

@@ -9,6 +9,7 @@ import numpy as np
 from .analysis.slices import Membership
 from .errors import IQAError
 from .quality_columns import SOURCE_FIELD, is_quality_field, object_root
+from .reading import read_values
 from .scoring.source import FAILURE_FIELD, INFO_KEY
 
 IS, HAS, BAND = "is", "has", "band"
@@ -104,7 +105,7 @@ def read_candidates(samples, columns, candidates):
     # once they might not fit in memory
     for start in range(0, len(candidates), _AT_ONCE):
         chunk = candidates[start : start + _AT_ONCE]
-        values = list(samples.values([c.path for c in chunk]))
+        values = read_values(samples, [c.path for c in chunk])
         for candidate in chunk:
             yield _membership(columns, candidate, values.pop(0))
 

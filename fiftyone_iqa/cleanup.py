@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from .arguments import checked
 from .corrupted.target import FIELD_DESCRIPTIONS, RECORD_KEY
 from .errors import IQAError
 from .saved_views import (
@@ -16,9 +17,8 @@ from .saved_views import (
 )
 from .scoring.configuration import LABEL_SETS_KEY
 from .scoring.source import FAILURE_FIELD, INFO_KEY
-from .sidebar import GROUP
-
-WORKSPACE = "iqa"
+from .sidebar import groups_made, restore_sidebar
+from .workspace import our_workspaces
 
 _INFO_KEYS = (LABEL_SETS_KEY, VIEWS_KEY, TAGS_KEY)
 _FRAMES = "frames."
@@ -34,7 +34,7 @@ class Written:
         declared: fields of others that were declared to be quality
         runs: keys of brain runs
         views: names of saved views
-        workspaces: names of workspaces, ``iqa`` and those that start so
+        workspaces: names of workspaces that ``save_workspace`` saved
         tags: tags of samples
         label_tags: tags of labels
         info: keys of ``dataset.info``
@@ -93,20 +93,17 @@ def written(dataset) -> Written:
         declared=tuple(declared),
         runs=tuple(dataset.list_brain_runs(type="image_quality")),
         views=tuple(saved_view_names(dataset)),
-        workspaces=tuple(_workspaces(dataset)),
+        workspaces=tuple(our_workspaces(dataset)),
         tags=tuple(tags["samples"]),
         label_tags=tuple(tags["labels"]),
         info=tuple(key for key in _INFO_KEYS if key in dataset.info),
         indexes=tuple(_indexes(dataset, fields)),
-        sidebar_groups=tuple(
-            group.name
-            for group in dataset.app_config.sidebar_groups or ()
-            if group.name == GROUP
-        ),
+        sidebar_groups=tuple(groups_made(dataset)),
         n_variants=_n_variants(dataset),
     )
 
 
+@checked
 def delete_everything(
     dataset, dry_run: bool = False, variants: bool = False
 ) -> Written:
@@ -137,7 +134,7 @@ def delete_everything(
     if dry_run:
         return found
 
-    groups = dataset.app_config.sidebar_groups
+    had_active = bool(_active_paths(dataset))
     remove_views(dataset)
     for name in found.workspaces:
         dataset.delete_workspace(name)
@@ -153,8 +150,10 @@ def delete_everything(
         _delete_variants(dataset)
     for key in found.info:
         dataset.info.pop(key, None)
-    if groups is not None:
-        _restore_sidebar(dataset)
+    restore_sidebar(dataset)
+    # FiftyOne takes deleted fields out; to show none at all nobody asked for
+    if had_active and not _active_paths(dataset):
+        dataset.app_config.active_fields = None
     dataset.save()
     dataset.reload()
     return found
@@ -210,12 +209,9 @@ def _undeclare(dataset, path):
     field.save()
 
 
-def _workspaces(dataset):
-    return [
-        name
-        for name in dataset.list_workspaces()
-        if name.lower().startswith(WORKSPACE)
-    ]
+def _active_paths(dataset):
+    active = dataset.app_config.active_fields
+    return list(active.paths) if active is not None else []
 
 
 def _indexes(dataset, fields):
@@ -225,36 +221,6 @@ def _indexes(dataset, fields):
         keys = [fields_map.get(key, key) for key, _ in info["key"]]
         if all(key in fields for key in keys):
             yield name
-
-
-def _restore_sidebar(dataset):
-    """Empties our group, and leaves no groups where there were none."""
-    import fiftyone as fo
-
-    default = fo.DatasetAppConfig.default_sidebar_groups(dataset)
-    groups = dataset.app_config.sidebar_groups
-    own = next((g for g in groups if g.name == GROUP), None)
-    if own is not None:
-        groups = [g for g in groups if g is not own]
-        home = {path: g.name for g in default for path in g.paths}
-        by_name = {g.name: g for g in groups}
-        left = [p for p in own.paths if home.get(p) in by_name]
-        for path in left:
-            by_name[home[path]].paths.append(path)
-    if _same_groups(groups, default):
-        groups = None
-    dataset.app_config.sidebar_groups = groups
-
-
-def _same_groups(groups, default):
-    """Whether groups are the default's, in whatever order within them."""
-
-    def content(groups):
-        return [
-            (g.name, g.expanded, sorted(g.paths)) for g in groups if g.paths
-        ]
-
-    return content(groups) == content(default)
 
 
 def _n_variants(dataset):

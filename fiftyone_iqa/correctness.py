@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .arguments import checked
 from .errors import IQAError
 from .matching import LabelMatcher
 from .scoring.source import INFO_KEY
@@ -53,6 +54,7 @@ class CorrectnessReport:
         )
 
 
+@checked
 def compute_correctness(
     samples,
     predictions=None,
@@ -120,13 +122,6 @@ def compute_correctness(
 
 
 def _collection(samples):
-    import fiftyone.core.collections as foc
-
-    if not isinstance(samples, foc.SampleCollection):
-        raise IQAError(
-            "samples must be a FiftyOne dataset or view, not "
-            f"{type(samples).__name__}"
-        )
     if not samples:
         raise IQAError("The collection is empty: there is nothing to judge")
     return samples

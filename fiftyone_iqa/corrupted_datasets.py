@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import numbers
 
+from .arguments import checked
 from .corrupted.imagenet_c import load_imagenet_c
 from .corrupted.run import Run
 from .corrupted.sources import Sources
@@ -25,6 +26,7 @@ _FORMATS = ("jpg", "png")
 _QUALITY = 85  # that of ImageNet-C's files
 
 
+@checked
 def corrupt_dataset(
     samples,
     corruptions=None,
@@ -117,6 +119,7 @@ def corrupt_dataset(
     return run.make(lambda index: conditions, conditions, progress)
 
 
+@checked
 def mildly_corrupt_dataset(
     samples,
     p,
@@ -166,8 +169,6 @@ def mildly_corrupt_dataset(
         IQAError: if an argument is unusable; nothing has been made then
         OSError: if a file cannot be written; what was made is kept
     """
-    if not isinstance(p, numbers.Real) or not 0 <= p <= 1:
-        raise IQAError(f"p must be a fraction between 0 and 1, not {p!r}")
     if dataset is not None and not isinstance(dataset, str):
         raise IQAError(
             "dataset must be the name of a new dataset: a mixture has every "
@@ -228,8 +229,6 @@ def _listed(values, default, argument):
 
 def _settings(seed, protocol, image_format, quality):
     check_protocol(protocol)
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise IQAError(f"seed must be an integer, not {seed!r}")
     if image_format not in _FORMATS:
         raise IQAError(
             f"image_format must be one of {', '.join(_FORMATS)}, not "
@@ -241,8 +240,4 @@ def _settings(seed, protocol, image_format, quality):
         return Settings(seed, protocol, image_format, None)
 
     quality = _QUALITY if quality is None else quality
-    if not isinstance(quality, int) or not 1 <= quality <= 100:
-        raise IQAError(
-            f"quality must be an integer from 1 to 100, not {quality!r}"
-        )
     return Settings(seed, protocol, image_format, quality)

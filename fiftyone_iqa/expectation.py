@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from .analysis.expected import ExpectedAccuracy
 from .analysis.expected import expected_accuracy as _expected_accuracy
 from .analysis.prior import QualityPrior
+from .arguments import checked
 from .quality_columns import QualityColumns, metric_fields
 
 
+@checked
 def expected_accuracy(
     samples,
     prior: QualityPrior,
@@ -31,7 +33,8 @@ def expected_accuracy(
         IQAError: if a field is missing
     """
     fields = metric_fields(samples, list(prior.metrics))
-    columns = QualityColumns(samples, fields, source)
+    slices = () if by is None else [by] if isinstance(by, str) else list(by)
+    columns = QualityColumns(samples, fields, source, also=slices)
     return _expected_accuracy(
         prior,
         columns.quality,

@@ -10,6 +10,7 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+from .arguments import checked
 from .errors import IQAError
 from .export_manifest import CSV_NAME, JSON_NAME, Manifest
 from .quality_columns import check_collection
@@ -18,6 +19,7 @@ from .views import metric_field
 DEFAULT_TYPE = "FiftyOneDataset"
 
 
+@checked
 def export_slice(
     view,
     export_dir,

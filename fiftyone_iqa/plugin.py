@@ -20,7 +20,7 @@ PLUGIN_NAME = "@fiftyone-iqa/iqa"
 FOLDER_NAME = "fiftyone-iqa"
 """Name of the link or folder below the plugins directory."""
 
-PLUGIN_FILES = ("fiftyone.yml", "requirements.txt", "operators")
+PLUGIN_FILES = ("fiftyone.yml", "requirements.txt", "operators", "skills")
 """All that belongs to the plugin, relative to its source folder."""
 
 _MANIFESTS = ("fiftyone.yml", "fiftyone.yaml")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .arguments import checked
 from .errors import IQAError
 from .metrics.confidence import confidence_scores
 from .metrics.registry import HIGHER, LOWER, Output
@@ -14,6 +15,7 @@ _MIN_CLASSES = 2
 _CHUNK = 10_000
 
 
+@checked
 def compute_predictions(
     samples,
     model="resnet34",
@@ -54,6 +56,7 @@ def compute_predictions(
     return compute_quality(samples, metrics=[metric, *metrics], **kwargs)
 
 
+@checked
 def quality_from_predictions(samples, predictions, field=None) -> list[str]:
     """Reads strong-guided quality from predictions a dataset stores.
 

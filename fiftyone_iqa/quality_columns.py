@@ -10,6 +10,7 @@ import numpy as np
 
 from .errors import IQAError
 from .metrics.registry import HIGHER, LOWER, PREDICTION, get_metric
+from .reading import is_list, read_values
 from .scoring.source import INFO_KEY
 
 SOURCE_FIELD = "source_id"
@@ -192,15 +193,22 @@ def object_root(samples, path):
     parts = path.split(".")
     for i in range(1, len(parts)):
         parent = ".".join(parts[:i])
-        if _is_list(samples.get_field(parent)):
+        if is_list(samples.get_field(parent)):
             return parent
     return None
 
 
-def _is_list(field):
-    import fiftyone as fo
+def read_scores(samples, path: str) -> np.ndarray:
+    """Reads the finite values of one quality field, of samples or objects."""
+    (values,) = read_values(samples, [path])
+    if object_root(samples, path) is not None:
+        values = _flat(values)
+    scores = np.array(values, dtype=float)
+    return scores[np.isfinite(scores)]
 
-    return isinstance(field, fo.ListField)
+
+def _flat(rows):
+    return [value for row in rows for value in row or ()]
 
 
 class QualityColumns:
@@ -215,37 +223,51 @@ class QualityColumns:
         source (None): field that names the original image of each sample;
             by default ``source_id`` where the dataset has it, and a sample
             without one is its own source
+        also (()): paths of fields whose columns will be asked for: they are
+            read in the same pass
 
     Attributes:
         n: rows
         quality: ``(n, m)`` float64, NaN where missing
         source: ``(n,)`` ids of the original images
+
+    Raises:
+        IQAError: if ``source`` or a field of ``also`` is missing
     """
 
-    def __init__(self, samples, fields: Sequence[MetricField], source=None):
+    def __init__(
+        self,
+        samples,
+        fields: Sequence[MetricField],
+        source=None,
+        also: Sequence[str] = (),
+    ):
         self._samples = samples
         self._root = object_root(samples, fields[0].path)
         if source is None and samples.get_field(SOURCE_FIELD) is not None:
             source = SOURCE_FIELD
-        elif source is not None:
-            self._check(source)
         self.source_field = source
 
-        columns = samples.values([field.path for field in fields])
+        metrics = [field.path for field in fields]
+        named = "id" if source is None else source
+        for path in (named, *also):
+            self._check(path)
+        paths = list(dict.fromkeys([*metrics, named, *also]))
+        values = dict(zip(paths, read_values(samples, paths)))
+        self._values = {path: values[path] for path in also}
+
         self._counts = None
+        columns = [values[path] for path in metrics]
         if self._root is not None:
             self._counts = np.array([len(row or ()) for row in columns[0]])
-            columns = [
-                [value for row in column for value in row or ()]
-                for column in columns
-            ]
+            columns = [_flat(column) for column in columns]
         self.quality = np.array(columns, dtype=float).T
         self.n = len(self.quality)
 
-        ids = samples.values("id")
-        if source is not None:
-            named = samples.values(source)
-            ids = [i if s is None else s for i, s in zip(ids, named)]
+        ids = values[named]
+        if None in ids:
+            (own,) = read_values(samples, ["id"])
+            ids = [i if s is None else s for i, s in zip(own, ids)]
         self.source = np.asarray(self.spread(ids), dtype=object)
 
     def column(self, path: str) -> list:
@@ -262,13 +284,16 @@ class QualityColumns:
                 f"Field {path!r} belongs to objects, and the metrics to "
                 f"{'images' if self._root is None else self._root}"
             )
-        return self.aligned(path, self._samples.values(path))
+        values = self._values.get(path)
+        if values is None:
+            (values,) = read_values(self._samples, [path])
+        return self.aligned(path, values)
 
     def aligned(self, path: str, values: list) -> list:
-        """Returns ``n`` values of what ``samples.values(path)`` returned."""
+        """Returns ``n`` values of what :func:`read_values` returned."""
         if object_root(self._samples, path) is None:
             return self.spread(values)
-        return [value for row in values for value in row or ()]
+        return _flat(values)
 
     def correct(self, path: str) -> np.ndarray:
         """Returns ``(n,)`` 1 right, 0 wrong, NaN where unknown.
@@ -302,7 +327,7 @@ class QualityColumns:
 
     def tags(self) -> dict:
         """Returns ``{tag: (n,) bool}`` of the samples' tags."""
-        rows = [set(tags) for tags in self._samples.values("tags")]
+        rows = [set(tags) for tags in read_values(self._samples, ["tags"])[0]]
         names = sorted(set().union(*rows))
         rows = self.spread(rows)
         return {tag: np.array([tag in row for row in rows]) for tag in names}

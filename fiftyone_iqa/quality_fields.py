@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from .arguments import checked
 from .errors import IQAError
 from .metrics.registry import HIGHER, LOWER
 
 
+@checked
 def use_quality_field(samples, field: str, higher_is_better: bool) -> None:
     """Declares that a numeric field is a quality metric.
 
@@ -22,19 +24,8 @@ def use_quality_field(samples, field: str, higher_is_better: bool) -> None:
             is not a bool
     """
     import fiftyone as fo
-    import fiftyone.core.collections as foc
 
     from .scoring.source import INFO_KEY
-
-    if not isinstance(samples, foc.SampleCollection):
-        raise IQAError(
-            "samples must be a FiftyOne dataset or view, not "
-            f"{type(samples).__name__}"
-        )
-    if not isinstance(higher_is_better, bool):
-        raise IQAError(
-            f"higher_is_better must be True or False, not {higher_is_better!r}"
-        )
 
     dataset = samples._root_dataset
     found = dataset.get_field(field)

@@ -15,6 +15,7 @@ from .analysis.metric_report import (
     within_report,
 )
 from .analysis.predictability import predictability
+from .arguments import checked
 from .brain import SCHEMA, ImageQualityConfig, ImageQualityResults
 from .corruptions import CLEAN
 from .errors import IQAError
@@ -25,8 +26,12 @@ from .quality_columns import (
     metric_fields,
 )
 from .scoring.source import INFO_KEY
+from .slices import slices_of_metrics
+
+MAX_SLICES = 30
 
 
+@checked
 def build_quality_prior(
     samples,
     metrics: Sequence[str] | str,
@@ -42,8 +47,9 @@ def build_quality_prior(
     """Relates quality to correctness and learns performance priors.
 
     Reads score fields and a correctness field (of samples, or of objects)
-    and stores distributions, correlation over groups, predictability and
-    priors as a brain run. Everything is clustered by original image.
+    and stores distributions, correlation over groups, predictability, priors
+    and the worst slices as a brain run. Everything is clustered by original
+    image.
 
     Args:
         samples: a dataset or view
@@ -78,7 +84,8 @@ def build_quality_prior(
     fields = metric_fields(samples, metrics)
     group_by = _group_by(samples, group_by)
     labels = label_path(samples, ground_truth)
-    columns = QualityColumns(samples, fields, source)
+    also = [correctness, *group_by, *([labels] if labels else [])]
+    columns = QualityColumns(samples, fields, source, also)
     correct = columns.correct(correctness)
     if not np.isfinite(correct).any():
         raise IQAError(
@@ -118,7 +125,7 @@ def build_quality_prior(
         "metrics": {},
     }
     rows = {"source": columns.source, "grouping": grouping}
-    with fou.ProgressBar(total=len(fields) + 2, progress=progress) as bar:
+    with fou.ProgressBar(total=len(fields) + 3, progress=progress) as bar:
         for field, values in zip(fields, columns.quality.T):
             report["metrics"][field.path] = {
                 "metric": field.metric,
@@ -147,6 +154,11 @@ def build_quality_prior(
             label_column,
             seed,
         )
+        bar.update()
+        tables = slices_of_metrics(
+            samples, columns, fields, correctness, MAX_SLICES, progress=False
+        )
+        report["slices"] = {table.metric: table.to_dict() for table in tables}
         bar.update()
 
     # As it will be when it is loaded: JSON knows no tuples

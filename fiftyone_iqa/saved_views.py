@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
+from .arguments import checked
 from .errors import IQAError
 from .quality_columns import check_collection, check_is_collection
 from .selection import image_samples, select
@@ -21,6 +22,7 @@ _COLOURS = {
 }
 
 
+@checked
 def save_views(
     samples,
     metric,
@@ -164,6 +166,7 @@ def saved_view_names(dataset) -> list[str]:
     return [name for name in dataset.list_saved_views() if name in noted]
 
 
+@checked
 def remove_views(dataset) -> list[str]:
     """Deletes the saved views that were saved here, and their records.
 

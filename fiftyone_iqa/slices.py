@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -11,10 +11,12 @@ from .analysis.estimate import Estimate
 from .analysis.slices import (
     MIN_N,
     MIN_SOURCES,
+    Comparison,
     Membership,
     SliceStatistics,
     rank_slices,
 )
+from .arguments import checked
 from .candidates import BAND, HAS, read_candidates, slice_fields
 from .errors import IQAError
 from .quality_columns import QualityColumns
@@ -29,7 +31,7 @@ _ESTIMATES = ("shift", "accuracy", "lift")
 
 
 @dataclass(frozen=True)
-class Slice:
+class Slice(Comparison):
     """A subset by a field's value, with how it compares to the rest.
 
     Attributes:
@@ -37,42 +39,14 @@ class Slice:
         kind: ``"is"`` (the value), ``"has"`` (the value is in a list) or
             ``"band"`` (of values)
         value: of the field; of a band ``[low, high]``, both included
-        name: for people
-        n: images, or objects
-        n_scored: of them with quality
-        n_judged: of them with correctness
-        n_sources: original images of those with quality
-        mean_quality: in units of the metric
-        shift: mean quality minus the rest's, in standard deviations of the
-            whole; negative is poorer
-        shift_p: of the test that quality is the rest's
-        shift_q: ``shift_p``, guarded for the number of slices (Benjamini and
-            Hochberg 1995)
-        accuracy: share of right ones
-        lift: accuracy minus the rest's
-        lift_p: as ``shift_p``
-        lift_q: as ``shift_q``
-        score: what the ranking is by, see
-            :func:`fiftyone_iqa.analysis.slices.rank_slices`
+
+    Its name is for people; the others are those of
+    :class:`fiftyone_iqa.analysis.slices.Comparison`.
     """
 
     field: str
     kind: str
     value: object
-    name: str
-    n: int
-    n_scored: int
-    n_judged: int
-    n_sources: int
-    mean_quality: float
-    shift: Estimate
-    shift_p: float | None
-    shift_q: float | None
-    accuracy: Estimate
-    lift: Estimate
-    lift_p: float | None
-    lift_q: float | None
-    score: float
 
     @property
     def condition(self) -> dict:
@@ -81,10 +55,6 @@ class Slice:
             low, high = self.value
             return {self.field: {"$gte": low, "$lte": high}}
         return {self.field: self.value}
-
-    def to_dict(self) -> dict:
-        """Returns JSON-serialisable values."""
-        return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict) -> Slice:
@@ -156,10 +126,7 @@ class SliceTable(Sequence):
         """
         import pandas as pd
 
-        return pd.DataFrame(
-            [_flat(s) for s in self],
-            columns=None if len(self) else _columns(),
-        )
+        return pd.DataFrame([_flat(s) for s in self], columns=list(_columns()))
 
     def to_dict(self) -> dict:
         """Returns JSON-serialisable values."""
@@ -200,6 +167,7 @@ class SliceTable(Sequence):
         return table[names].to_string(float_format=lambda x: f"{x:.3g}")
 
 
+@checked
 def find_slices(
     samples,
     metric,
@@ -250,8 +218,6 @@ def find_slices(
         IQAError: if a field is missing or of a kind that makes no slices, or
             the metric's direction is open
     """
-    import fiftyone.core.utils as fou
-
     _check_counts(min_n=min_n, min_sources=min_sources, max_slices=max_slices)
     samples = image_samples(samples)
     field = metric_field(samples, metric)
@@ -259,34 +225,104 @@ def find_slices(
     if correctness is not None:
         check_correctness(samples, field, correctness)
     candidates = slice_fields(samples, field, correctness, by, source)
-    columns = QualityColumns(samples, [field], source)
+    also = () if correctness is None else (correctness,)
+    columns = QualityColumns(samples, [field], source, also)
     correct = None if correctness is None else columns.correct(correctness)
 
+    (table,) = _tables(
+        samples,
+        candidates,
+        columns,
+        [field],
+        [higher],
+        correct,
+        (min_n, min_sources),
+        max_slices,
+        progress,
+    )
+    if by is not None:
+        for path, why in table.skipped.items():
+            raise IQAError(f"No slices by {path!r}: {why}")
+    return table
+
+
+def slices_of_metrics(
+    samples, columns, fields, correctness, max_slices, progress=None
+) -> list[SliceTable]:
+    """Ranks slices by each of several metrics, as :func:`find_slices` does.
+
+    The fields that make slices are read once.
+
+    Args:
+        samples: a dataset or view
+        columns: its :class:`~.quality_columns.QualityColumns`
+        fields: their :class:`~.quality_columns.MetricField`; those without a
+            direction are left out
+        correctness: the boolean field
+        max_slices: how many slices to keep of each metric
+        progress (None): see :func:`find_slices`
+
+    Raises:
+        IQAError: if a quality is infinite, or a metric has none at all
+    """
+    return _tables(
+        samples,
+        slice_fields(
+            samples, fields[0], correctness, None, columns.source_field
+        ),
+        columns,
+        fields,
+        [field.higher_is_better for field in fields],
+        columns.correct(correctness),
+        (MIN_N, MIN_SOURCES),
+        max_slices,
+        progress,
+    )
+
+
+def _tables(
+    samples,
+    candidates,
+    columns,
+    metrics,
+    directions,
+    correct,
+    limits,
+    max_slices,
+    progress,
+):
+    """Returns a table per metric that has a direction."""
+    import fiftyone.core.utils as fou
+
+    kept = [i for i, higher in enumerate(directions) if higher is not None]
     read, skipped = [], {}
     with fou.ProgressBar(total=len(candidates), progress=progress) as bar:
         all_found = read_candidates(samples, columns, candidates)
         for candidate, (found, why) in zip(candidates, all_found):
             if found is None:
-                if by is not None:
-                    raise IQAError(f"No slices by {candidate.path!r}: {why}")
                 skipped[candidate.path] = why
             else:
                 read.append((candidate, found))
             bar.update()
 
-    ranked = rank_slices(
+    rankings = rank_slices(
         [membership for _, membership in read],
-        columns.quality[:, 0],
-        higher,
+        columns.quality[:, kept],
+        [directions[i] for i in kept],
         correct,
         columns.source,
-        min_n,
-        min_sources,
+        *limits,
     )
-    slices = [
-        _slice(*read[s.membership], s) for s in ranked[: int(max_slices)]
+    return [
+        SliceTable(
+            samples,
+            [_slice(*read[s.membership], s) for s in ranked[:max_slices]],
+            metrics[i].path,
+            len(ranked),
+            skipped,
+        )
+        for i, ranked in zip(kept, rankings)
     ]
-    return SliceTable(samples, slices, field.path, len(ranked), skipped)
 
 
 def slice_view(samples, found: Slice | dict):
@@ -319,9 +355,8 @@ def _slice(candidate, membership: Membership, s: SliceStatistics):
     else:
         verb = " has " if candidate.kind == HAS else " = "
         name = f"{candidate.path}{verb}{value}"
-    own = {f.name: getattr(s, f.name) for f in fields(SliceStatistics)}
-    del own["membership"]
-    own.update(name=name)
+    own = {f.name: getattr(s, f.name) for f in fields(Comparison)}
+    own["name"] = name
     return Slice(field=candidate.path, kind=candidate.kind, value=value, **own)
 
 
@@ -339,10 +374,13 @@ def _flat(found):
 
 
 def _columns():
-    for f in fields(Slice):
-        yield f.name
-        if f.name in _ESTIMATES:
-            yield from (f"{f.name}_low", f"{f.name}_high")
+    # What it is, and then its numbers
+    names = [f.name for f in fields(Slice)]
+    n = len(fields(Comparison))
+    for name in names[n:] + names[:n]:
+        yield name
+        if name in _ESTIMATES:
+            yield from (f"{name}_low", f"{name}_high")
 
 
 def _check_counts(**counts):

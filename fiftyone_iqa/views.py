@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from .arguments import checked
 from .errors import IQAError
 from .quality_columns import (
     MetricField,
-    QualityColumns,
     metric_fields,
     object_root,
+    read_scores,
 )
 from .selection import image_samples, select
 
@@ -55,6 +56,7 @@ class Cut:
         return asdict(self)
 
 
+@checked
 def low_quality_view(
     samples, metric, quantile=None, threshold=None, higher_is_better=None
 ):
@@ -85,6 +87,7 @@ def low_quality_view(
     return select(samples, cut.poor)
 
 
+@checked
 def good_quality_but_wrong(
     samples,
     metric,
@@ -118,6 +121,7 @@ def good_quality_but_wrong(
     return select(samples, {**cut.good, correctness: False})
 
 
+@checked
 def poor_quality_but_right(
     samples,
     metric,
@@ -263,8 +267,7 @@ def _check_cut(quantile, threshold):
 
 
 def _scores(samples, field):
-    scores = QualityColumns(samples, [field]).quality[:, 0]
-    scores = scores[np.isfinite(scores)]
+    scores = read_scores(samples, field.path)
     if not len(scores):
         raise IQAError(
             f"Field {field.path!r} has no score here; compute it first, or "

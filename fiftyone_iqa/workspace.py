@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from .scoring.source import INFO_KEY
+from .errors import IQAError
+from .quality_columns import quality_field_paths
 
 WORKSPACE = "iqa"
 PANEL = "image_quality"
+
+# What marks a workspace as ours in people's datasets: not to be changed
+_DESCRIPTION = "Images, their quality and what it costs"
 
 
 def save_workspace(dataset, path: str | None = None):
@@ -18,9 +22,20 @@ def save_workspace(dataset, path: str | None = None):
 
     Returns:
         the ``fo.Space``
+
+    Raises:
+        IQAError: if the dataset has a workspace of this name that was not
+            saved here
     """
     import fiftyone as fo
+    import fiftyone.core.utils as fou
 
+    taken = set(dataset.list_workspaces()) - set(our_workspaces(dataset))
+    if WORKSPACE in {fou.to_slug(name) for name in taken}:
+        raise IQAError(
+            f"Dataset {dataset.name!r} has a workspace {WORKSPACE!r} that "
+            "was not saved here; rename or delete it first"
+        )
     samples = fo.Panel(type="Samples", pinned=True)
     state = {"path": path or _first_quality_field(dataset)}
     histograms = fo.Panel(type="Histograms", state=state)
@@ -37,20 +52,25 @@ def save_workspace(dataset, path: str | None = None):
     dataset.save_workspace(
         WORKSPACE,
         workspace,
-        description="Images, their quality and what it costs",
+        description=_DESCRIPTION,
         overwrite=True,
     )
     return workspace
 
 
-def _first_quality_field(dataset):
-    import fiftyone as fo
+def our_workspaces(dataset) -> list[str]:
+    """Returns the names of the workspaces that were saved here."""
+    return [
+        found["name"]
+        for found in dataset.list_workspaces(info=True)
+        if found["description"] == _DESCRIPTION
+    ]
 
-    schema = dataset.get_field_schema(ftype=fo.FloatField)
-    for path, field in schema.items():
-        if "direction" in ((field.info or {}).get(INFO_KEY) or {}):
-            return path
-    return None
+
+def _first_quality_field(dataset):
+    """Returns an image's quality field before those of objects, or None."""
+    paths = quality_field_paths(dataset)
+    return min(paths, key=lambda path: "." in path, default=None)
 
 
 def _only(panel):

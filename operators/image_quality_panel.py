@@ -6,6 +6,7 @@ from fiftyone.operators import types
 from . import panel_plots as plots
 from . import panel_runs as runs
 from .panel_parts import URI, button, caption, choice, row
+from .panel_shown import count, shown
 from .panel_slices import SliceActions
 from .panel_threshold import ThresholdActions
 
@@ -31,7 +32,10 @@ _PAGE = {
 
 
 class ImageQualityPanel(ThresholdActions, SliceActions, foo.Panel):
-    """Shows a brain run; every event redraws from its stored bins."""
+    """Shows a brain run; every event redraws from its stored bins.
+
+    Without a run it shows a quality field, whose bins are counted once.
+    """
 
     @property
     def config(self):
@@ -66,7 +70,16 @@ class ImageQualityPanel(ThresholdActions, SliceActions, foo.Panel):
 
     def on_metric(self, ctx):
         """Shows another metric."""
-        self._choose_metric(ctx, self._run(ctx), ctx.params.get("value"))
+        from fiftyone_iqa.errors import IQAError
+
+        run, metric = self._run(ctx), ctx.params.get("value")
+        if run.key is None:
+            try:
+                run = count(ctx, metric)
+            except IQAError as e:
+                ctx.ops.notify(str(e), variant="error")
+                return
+        self._choose_metric(ctx, run, metric)
 
     def on_tab(self, ctx):
         """Shows another plot."""
@@ -86,16 +99,43 @@ class ImageQualityPanel(ThresholdActions, SliceActions, foo.Panel):
         runs.show(ctx, select(view, conditions))
 
     def on_expect(self, ctx):
-        """Compares expected with actual accuracy of the App's view."""
+        """Asks for the accuracy to expect of the App's view."""
+        state = ctx.panel.state
+        n = (state.counts or 0) + 1
+        state.set({"counts": n, "counting": True, "expected": None})
+
+    def execute(self, ctx):
+        """Runs an event; all but a count draw the panel."""
+        if ctx.params.get("__method__") == "count":
+            return self.count(ctx)
+        return super().execute(ctx)
+
+    def count(self, ctx):
+        """Compares expected with actual accuracy of the App's view.
+
+        It takes seconds, and the panel may have changed meanwhile. So it
+        draws nothing: what it returns goes to :meth:`on_counted`.
+        """
         from fiftyone_iqa.errors import IQAError
 
-        run, metric = self._run(ctx), ctx.panel.state.metric
+        run = runs.load_run(ctx.dataset, ctx.params["run"])
         try:
-            found = runs.expectation(ctx.view, run, metric)
+            found = runs.expectation(ctx.view, run, ctx.params["metric"])
         except IQAError as e:
-            ctx.ops.notify(str(e), variant="error")
-            return
-        ctx.panel.state.expected = found
+            found = {"said": f"⚠ {e}", "warnings": []}
+        return {
+            "of": ctx.params["of"],
+            "stages": runs.stages_of(ctx.view),
+            **found,
+        }
+
+    def on_counted(self, ctx):
+        """Shows what was counted."""
+        value = ctx.params.get("value") or {}
+        state = ctx.panel.state
+        found = value.get("data")
+        if value.get("state") == "loaded" and found["of"] == state.chosen:
+            state.set({"counting": False, "expected": found})
 
     def prompt(self, ctx):
         """Opens the form of one of the extension's operators."""
@@ -108,7 +148,7 @@ class ImageQualityPanel(ThresholdActions, SliceActions, foo.Panel):
     # State ------------------------------------------------------------------
 
     def _run(self, ctx):
-        return runs.load_run(ctx.dataset, ctx.panel.state.run)
+        return shown(ctx)
 
     def _choose_run(self, ctx, key):
         state = ctx.panel.state
@@ -117,12 +157,25 @@ class ImageQualityPanel(ThresholdActions, SliceActions, foo.Panel):
             key = keys[0] if keys else None
         state.run = key
         if key is None:
+            self._choose_field(ctx)
             return
         run = runs.load_run(ctx.dataset, key)
         metric = state.metric
         if metric not in run.order:
             metric = run.order[0]
         self._choose_metric(ctx, run, metric)
+
+    def _choose_field(self, ctx):
+        """Counts the field shown, or else the first that has values."""
+        from fiftyone_iqa.errors import IQAError
+
+        try:
+            run = count(ctx, ctx.panel.state.metric)
+        except IQAError:
+            run = count(ctx)
+        if run is not None:
+            (metric,) = run.report["metrics"]
+            self._choose_metric(ctx, run, metric)
 
     def _choose_metric(self, ctx, run, metric):
         if metric not in run.order:
@@ -131,16 +184,26 @@ class ImageQualityPanel(ThresholdActions, SliceActions, foo.Panel):
         chosen = f"{run.key}/{run.report['created']}/{metric}"
         if state.chosen == chosen:
             return
-        state.set({"chosen": chosen, "metric": metric, "expected": None})
+        state.set(
+            {
+                "chosen": chosen,
+                "metric": metric,
+                "expected": None,
+                "counting": False,
+            }
+        )
         self.set_threshold(ctx, self.default_threshold(ctx, run))
 
     # What is seen -----------------------------------------------------------
 
     def render(self, ctx):
         """Draws the state."""
-        panel = types.Object()
-        if ctx.panel.state.run is None:
-            self._empty_state(ctx, panel)
+        panel, state = types.Object(), ctx.panel.state
+        if state.run is None:
+            if state.counted:
+                self._field_choice(ctx, panel)
+                self.threshold_section(ctx, panel)
+            self._next_step(ctx, panel)
         else:
             self._header(ctx, panel)
             self.threshold_section(ctx, panel)
@@ -165,13 +228,8 @@ class ImageQualityPanel(ThresholdActions, SliceActions, foo.Panel):
             "Run",
             self.on_run,
         )
-        choice(
-            line,
-            "metric",
-            run.order,
-            ctx.panel.state.metric,
-            "Metric, the most predictive first",
-            self.on_metric,
+        self._metric_choice(
+            ctx, line, run.order, "Metric, the most predictive first"
         )
         button(
             line,
@@ -182,6 +240,18 @@ class ImageQualityPanel(ThresholdActions, SliceActions, foo.Panel):
             operator="build_quality_prior",
         )
         caption(panel, "about", _about(run))
+
+    def _field_choice(self, ctx, panel):
+        self._metric_choice(
+            ctx,
+            row(panel, "header", "1fr"),
+            runs.quality_fields(ctx.dataset),
+            "Quality field",
+        )
+
+    def _metric_choice(self, ctx, line, metrics, label):
+        metric = ctx.panel.state.metric
+        choice(line, "metric", metrics, metric, label, self.on_metric)
 
     def _tabs(self, ctx, panel):
         tabs = types.TabsView(variant="rounded")
@@ -230,17 +300,35 @@ class ImageQualityPanel(ThresholdActions, SliceActions, foo.Panel):
             "calculate",
             self.on_expect,
         )
-        found = ctx.panel.state.expected
+        state = ctx.panel.state
+        found = state.expected
         if found:
+            said = found["said"]
+            if found["stages"] != runs.stages_of(ctx.view):
+                said = f"Of an earlier view: {said}"
             # Not the name of the state, which the App would show instead
-            caption(panel, "expected_said", found["said"])
+            caption(panel, "expected_said", said)
             for i, warning in enumerate(found["warnings"]):
                 caption(panel, f"warning_{i}", f"⚠ {warning}")
+        elif state.counting:
+            # Of a name of its own, so that the App counts once per request
+            panel.loader(
+                f"counted_{state.counts}",
+                types.Object(),
+                operator=self.count,
+                params={
+                    "run": state.run,
+                    "metric": state.metric,
+                    "of": state.chosen,
+                },
+                label="Counting…",
+                on_change=self.on_counted,
+            )
 
-    def _empty_state(self, ctx, panel):
-        """Says what to press next."""
+    def _next_step(self, ctx, panel):
+        """Says what to press next, where there is no run."""
         fields = runs.quality_fields(ctx.dataset)
-        if not fields:
+        if not ctx.panel.state.counted:
             said = (
                 "**No image quality yet.** Score the images first: how good "
                 "is each of them for a model?"
@@ -263,7 +351,7 @@ class ImageQualityPanel(ThresholdActions, SliceActions, foo.Panel):
                 "gets wrong."
             )
             steps = [("Build quality prior", "build_quality_prior")]
-        caption(panel, "empty", said)
+        caption(panel, "next", said)
         line = row(panel, "steps", f"repeat({len(steps)}, auto) 1fr")
         for label, operator in steps:
             button(

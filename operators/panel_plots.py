@@ -46,12 +46,14 @@ def interval(estimate: dict) -> str:
     return text
 
 
-def distribution(found: dict, metric: str, threshold, low: bool):
-    """Returns traces and layout of a metric's stacked histogram.
+def distribution(found: dict, unit: str, threshold, low: bool):
+    """Returns traces and layout of a metric's histogram.
+
+    It is stacked by correctness, or plain where nothing was judged.
 
     Args:
         found: the metric's part of a run's report
-        metric: its field
+        unit: what is counted, ``"images"`` or ``"objects"``
         threshold: where the slice begins, or None
         low: whether the slice is below the threshold
     """
@@ -66,11 +68,15 @@ def distribution(found: dict, metric: str, threshold, low: bool):
     inside = np.ones(len(counts), dtype=bool)
     if threshold is not None:
         inside = centres <= threshold if low else centres >= threshold
-    traces = []
+    traces, is_judged = [], bool((right + wrong).any())
     for name, part, colour in (
         ("wrong", wrong, WRONG),
         ("right", right, RIGHT),
-        ("not judged", counts - right - wrong, UNKNOWN),
+        (
+            "not judged" if is_judged else unit,
+            counts - right - wrong,
+            UNKNOWN,
+        ),
     ):
         if part.any():
             traces.append(
@@ -91,7 +97,7 @@ def distribution(found: dict, metric: str, threshold, low: bool):
                     f"{name}<extra></extra>",
                 }
             )
-    layout = _layout(None, "images", legend=True)
+    layout = _layout(None, unit, legend=is_judged)
     layout |= {"barmode": "stack", "bargap": 0}
     layout["xaxis"]["range"] = [float(edges[0]), float(edges[-1])]
     if threshold is not None:

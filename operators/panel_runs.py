@@ -107,7 +107,7 @@ def base_view(ctx):
     cannot loop.
     """
     state = ctx.panel.state
-    if _stages(ctx.view) in (state.own or ()):
+    if stages_of(ctx.view) in (state.own or ()):
         return from_stages(ctx.dataset, state.base)
     return ctx.view
 
@@ -115,20 +115,33 @@ def base_view(ctx):
 def show(ctx, view) -> None:
     """Sets the App's view and remembers that the panel did."""
     # In one patch: the App does not keep the order of several
-    own = [_stages(view), *(ctx.panel.state.own or ())]
+    own = [stages_of(view), *(ctx.panel.state.own or ())]
     ctx.panel.state.set(
-        {"base": _stages(base_view(ctx)), "own": own[:_MAX_OWN]}
+        {"base": stages_of(base_view(ctx)), "own": own[:_MAX_OWN]}
     )
+    _outdate(ctx)
     ctx.ops.set_view(view)
 
 
 def reset(ctx) -> None:
     """Sets the App's view back to the one before the panel's."""
     view = base_view(ctx)
+    _outdate(ctx)
     if view._stages:
         ctx.ops.set_view(view)
     else:
         ctx.ops.clear_view()
+
+
+def _outdate(ctx):
+    """Says that the accuracy to expect is of another view than the next.
+
+    The panel does not listen to views: the App would send it three events
+    after each of its own, and draw it with the state before.
+    """
+    found = ctx.panel.state.expected
+    if found:
+        ctx.panel.state.expected = {**found, "stages": None}
 
 
 def tag(ctx, view, name: str) -> None:
@@ -167,7 +180,7 @@ def export(ctx, view) -> None:
     """Opens the form that exports a view, and shows the view."""
     show(ctx, view)
     # Named, because the form can be there before the view is
-    ctx.prompt(f"{URI}export_low_quality", params={"stages": _stages(view)})
+    ctx.prompt(f"{URI}export_low_quality", params={"stages": stages_of(view)})
 
 
 def from_stages(dataset, stages: str):
@@ -195,7 +208,8 @@ def expectation(view, run: Run, metric: str) -> dict:
     prior = QualityPrior.from_dict(run.report["metrics"][metric]["prior"])
     # Read once, for what is expected and for what was
     fields = metric_fields(view, [metric])
-    columns = QualityColumns(view, fields)
+    correctness = run.config.correctness
+    columns = QualityColumns(view, fields, also=[correctness])
     found = expected_accuracy(
         prior,
         columns.quality,
@@ -203,7 +217,7 @@ def expectation(view, run: Run, metric: str) -> dict:
         identities=[field.identity for field in fields],
     )
     said = f"Expected **{found.accuracy}** over {found.n:,} of this view"
-    correct = columns.correct(run.config.correctness)
+    correct = columns.correct(correctness)
     judged = np.isfinite(correct)
     if judged.any():
         said += (
@@ -215,6 +229,7 @@ def expectation(view, run: Run, metric: str) -> dict:
     return {"said": said, "warnings": list(found.warnings)}
 
 
-def _stages(view):
+def stages_of(view) -> str:
+    """Returns what tells a view from others."""
     stages = view._serialize(include_uuids=False)
     return json.dumps(stages, sort_keys=True, default=str)

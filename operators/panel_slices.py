@@ -48,11 +48,7 @@ class SliceActions:
         except IQAError as e:
             ctx.ops.notify(str(e), variant="error")
             return
-        state.slices = {
-            "of": self._slices_of(state),
-            "n_tested": found.n_tested,
-            "rows": [s.to_dict() for s in found],
-        }
+        state.slices = {"of": self._slices_of(state), **found.to_dict()}
 
     def on_slice(self, ctx):
         """Filters the grid to a row's slice."""
@@ -68,15 +64,9 @@ class SliceActions:
         """Saves a row's slice as a view."""
         from fiftyone_iqa.slices import SliceTable
 
-        state, found = ctx.panel.state, self._slice_of(ctx)
-        values = {
-            "metric": state.metric,
-            "n_tested": state.slices["n_tested"],
-            "skipped": {},
-            "slices": [found],
-        }
-        table = SliceTable.from_dict(values, runs.base_view(ctx))
-        runs.save(ctx, lambda: [table.save(0)])
+        found = self._found(ctx)
+        table = SliceTable.from_dict(found, runs.base_view(ctx))
+        runs.save(ctx, lambda: [table.save(ctx.params["row"])])
 
     def on_export_slice(self, ctx):
         """Exports a row's slice."""
@@ -84,32 +74,20 @@ class SliceActions:
 
     def slices_section(self, ctx, panel):
         """Draws the table."""
-        state = ctx.panel.state
-        found = state.slices
-        if not found or found["of"] != self._slices_of(state):
-            caption(
-                panel,
-                "slices_said",
-                "Classes, tags, other fields and quality bands in which "
-                "quality and accuracy fall",
-            )
-            button(
-                row(panel, "find_row", "auto 1fr"),
-                "find",
-                "Find slices",
-                "search",
-                self.on_find_slices,
-            )
+        found = self._found(ctx)
+        line = row(panel, "find_row", "1fr auto", "start")
+        caption(line, "slices_said", _said(found))
+        button(
+            line,
+            "find",
+            "Find again" if found else "Find slices",
+            "search",
+            self.on_find_slices,
+            title="Reads the run's images as they are now",
+        )
+        if not found or not found["slices"]:
             return
 
-        caption(
-            panel,
-            "slices_said",
-            f"The worst {len(found['rows'])} of {found['n_tested']:,} "
-            "slices, by how far quality and accuracy fall for certain. "
-            "Click a row to see it; \\* is significant (q < 0.05) after "
-            "the guard for so many tests",
-        )
         table = types.TableView(
             on_click_row=self.on_slice, componentsProps=_TABLE
         )
@@ -126,14 +104,22 @@ class SliceActions:
             "slices_table",
             types.Object(),
             view=table,
-            default=[_cells(i, r) for i, r in enumerate(found["rows"])],
+            default=[_cells(i, r) for i, r in enumerate(found["slices"])],
         )
 
     def _slices_of(self, state):
         return f"{state.chosen}/{state.poor}"
 
+    def _found(self, ctx):
+        """Returns the table found last, else the run's, as a dict; or None."""
+        state = ctx.panel.state
+        if state.slices and state.slices["of"] == self._slices_of(state):
+            return state.slices
+        stored = runs.load_run(ctx.dataset, state.run).report.get("slices", {})
+        return stored.get(state.metric)
+
     def _slice_of(self, ctx):
-        return ctx.panel.state.slices["rows"][ctx.params["row"]]
+        return self._found(ctx)["slices"][ctx.params["row"]]
 
     def _slice_view(self, ctx):
         from fiftyone_iqa.slices import slice_view
@@ -141,16 +127,56 @@ class SliceActions:
         return slice_view(runs.base_view(ctx), self._slice_of(ctx))
 
 
+def _said(found):
+    if not found:
+        return (
+            "Classes, tags, other fields and quality bands in which quality "
+            "and accuracy fall"
+        )
+    if not found["slices"]:
+        return (
+            "**No slices.** A slice, and the rest, need 20 scored images of "
+            "5 originals; no class, tag or other field parts these so"
+        )
+    said = (
+        f"The worst {len(found['slices'])} of {found['n_tested']:,} slices, "
+        "by how far quality and accuracy fall for certain. Click a row to "
+        "see it; \\* is significant (q < 0.05) after the guard for so many "
+        "tests"
+    )
+    if any(_is_counted(s) for s in found["slices"]):
+        said += (
+            ". Accuracy “of n” is of so few judged images, or originals, "
+            "that it is not compared"
+        )
+    return said
+
+
+def _is_counted(found):
+    """Whether an accuracy is what was counted, and compared with nothing."""
+    return (
+        found["accuracy"]["value"] is not None
+        and found["lift"]["value"] is None
+    )
+
+
+def _accuracy(found):
+    value = found["accuracy"]["value"]
+    if value is None:
+        return "–"
+    said = f"{value:.1%}"
+    return f"{said} of {found['n_judged']:,}" if _is_counted(found) else said
+
+
 def _cells(i, found):
-    accuracy, lift = found["accuracy"]["value"], found["lift"]["value"]
     return {
         "id": str(i),
         "name": found["name"],
         "n": f"{found['n']:,}",
         "quality": f"{found['mean_quality']:.3g}",
         "shift": _signed(found["shift"]["value"], "{:+.2f}", found["shift_q"]),
-        "accuracy": "–" if accuracy is None else f"{accuracy:.1%}",
-        "lift": _signed(lift, "{:+.1%}", found["lift_q"]),
+        "accuracy": _accuracy(found),
+        "lift": _signed(found["lift"]["value"], "{:+.1%}", found["lift_q"]),
     }
 
 

@@ -7,6 +7,7 @@ from fiftyone.operators import types
 from . import panel_plots as plots
 from . import panel_runs as runs
 from .panel_parts import button, caption, choice, row
+from .panel_shown import shown
 
 _STEPS = 200
 _SHARE = 0.05
@@ -34,7 +35,7 @@ class ThresholdActions:
     def on_poor(self, ctx):
         """Takes low, or high, values for poor."""
         ctx.panel.state.poor = ctx.params.get("value")
-        run = runs.load_run(ctx.dataset, ctx.panel.state.run)
+        run = shown(ctx)
         self.set_threshold(ctx, self.default_threshold(ctx, run))
 
     def on_show(self, ctx):
@@ -57,7 +58,7 @@ class ThresholdActions:
         """Saves views of the threshold's slice, and of what contradicts it."""
         from fiftyone_iqa.saved_views import save_views
 
-        run = runs.load_run(ctx.dataset, ctx.panel.state.run)
+        run = shown(ctx)
         runs.save(
             ctx,
             lambda: save_views(
@@ -94,13 +95,12 @@ class ThresholdActions:
     def threshold_section(self, ctx, panel):
         """Draws the distribution, the threshold and its buttons."""
         state = ctx.panel.state
-        run = runs.load_run(ctx.dataset, state.run)
+        run = shown(ctx)
         found = run.report["metrics"][state.metric]
         low = run.is_low(state.metric, state.poor)
         threshold = state.threshold
-        traces, layout = plots.distribution(
-            found, state.metric, threshold, low
-        )
+        unit = _unit(ctx)
+        traces, layout = plots.distribution(found, unit, threshold, low)
         panel.plot(
             "distribution",
             data=traces,
@@ -143,7 +143,8 @@ class ThresholdActions:
         caption(
             line,
             "inside",
-            f"about **{n:,}** images of the run, **{share:.1%}**",
+            f"about **{n:,}** {unit}{' of the run' if run.key else ''}, "
+            f"**{share:.1%}**",
         )
         if found["direction"] == "none":
             choice(
@@ -194,8 +195,15 @@ class ThresholdActions:
     def _cut(self, ctx):
         """Returns the threshold as the SDK's arguments."""
         state = ctx.panel.state
-        run = runs.load_run(ctx.dataset, state.run)
+        run = shown(ctx)
         return {
             "threshold": state.threshold,
             **run.direction(state.metric, state.poor),
         }
+
+
+def _unit(ctx):
+    from fiftyone_iqa.quality_columns import object_root
+
+    root = object_root(ctx.dataset, ctx.panel.state.metric)
+    return "images" if root is None else "objects"

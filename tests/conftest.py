@@ -28,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from app_browser import find_chromium
 
 _ROOT = Path(tempfile.mkdtemp(prefix="fiftyone-iqa-tests-"))
 _DATABASE_NAME = f"fiftyone-iqa-test-{uuid.uuid4().hex[:12]}"
@@ -379,29 +380,10 @@ def encoder_names(tiny_clip):
 # The browser ----------------------------------------------------------------
 
 
-def _find_chromium():
-    for name in (
-        os.environ.get("FIFTYONE_IQA_CHROMIUM"),
-        "chromium",
-        "chromium-browser",
-        "google-chrome",
-        "google-chrome-stable",
-        "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-    ):
-        path = name and shutil.which(name)
-        if path:
-            return path
-
-    # What `playwright install chromium` leaves on Linux
-    cache = Path.home() / ".cache" / "ms-playwright"
-    found = sorted(cache.glob("chromium-*/chrome-linux*/chrome"))
-    return str(found[-1]) if found else None
-
-
 @pytest.fixture(scope="session")
 def chromium_path():
     """The path of a Chromium; without one the test is NOT RUN."""
-    path = _find_chromium()
+    path = find_chromium()
     if path is None:
         pytest.skip(_NO_CHROMIUM)
 
@@ -410,7 +392,7 @@ def chromium_path():
 
 def pytest_runtest_setup(item):
     # Also for browser tests that do not ask for the path
-    if item.get_closest_marker("browser") and _find_chromium() is None:
+    if item.get_closest_marker("browser") and find_chromium() is None:
         pytest.skip(_NO_CHROMIUM)
 
 

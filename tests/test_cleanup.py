@@ -9,6 +9,7 @@ from fiftyone_iqa.cleanup import delete_everything, written
 from fiftyone_iqa.errors import IQAError
 from fiftyone_iqa.saved_views import tag_view
 from fiftyone_iqa.sidebar import index_fields, show_in_sidebar
+from fiftyone_iqa.workspace import save_workspace
 
 
 def snapshot(dataset):
@@ -42,7 +43,8 @@ def snapshot(dataset):
                 },
                 "runs": dataset.list_brain_runs(),
                 "views": dataset.list_saved_views(info=True),
-                "workspaces": dataset.list_workspaces(),
+                "workspaces": dataset.list_workspaces(info=True),
+                "stores": stores(dataset),
                 "tags": dataset.count_sample_tags(),
                 "label_tags": dataset.count_label_tags(),
                 "info": dataset.info,
@@ -50,6 +52,14 @@ def snapshot(dataset):
             }
         )
     )
+
+
+def stores(dataset):
+    """What operators and panels keep for a dataset outside of it."""
+    from fiftyone.operators.store import ExecutionStoreService
+
+    service = ExecutionStoreService(dataset_id=dataset._doc.id)
+    return sorted(service.list_stores())
 
 
 @pytest.fixture
@@ -79,6 +89,7 @@ def dataset(make_dataset):
     dataset.save_view("mine", dataset.limit(3), description="d")
     dataset.save_view("iqa_of_mine", dataset.limit(3))
     dataset.save_workspace("work", fo.Space(children=[]))
+    dataset.save_workspace("iqa_mine", fo.Space(children=[]), "My own")
     dataset.info["mine"] = {"a": 1}
     dataset.create_index("other")
     dataset.save()
@@ -96,6 +107,7 @@ def use_everything(dataset):
     fiqa.use_quality_field(dataset, "other", higher_is_better=True)
     fiqa.compute_correctness(dataset, "said", "ground_truth")
     fields = ["tv", "blur", "said_qp", "other", "iqa_correct"]
+    show_in_sidebar(dataset, ["said"], "answers")
     show_in_sidebar(dataset, fields)
     index_fields(dataset, ["tv", "said_qp"])
     dataset.create_index([("tv", 1), ("said_qp", -1)])
@@ -109,7 +121,10 @@ def use_everything(dataset):
     table.save(0)
     tag_view(fiqa.low_quality_view(dataset, "other"), "poor")
     tag_view(dataset.limit(1), "odd", ["said"])
-    dataset.save_workspace("iqa", fo.Space(children=[]))
+    save_workspace(dataset)
+    dataset.app_config.active_fields = fo.ActiveFields(
+        paths=["tv", "said_qp", "boxes.detections.tv"]
+    )
     # What scoring by classes leaves
     dataset.info["iqa_label_sets"] = {"x": ["cat", "dog"]}
     dataset.save()
@@ -136,7 +151,7 @@ def test_a_dataset_is_as_it_was(dataset):
     assert "iqa_of_mine" not in found.views
     assert found.tags == ("poor",) and found.label_tags == ("odd",)
     assert len(found.indexes) == 3 and "other" not in found.indexes
-    assert found.sidebar_groups == ("image quality",)
+    assert found.sidebar_groups == ("image quality", "answers")
     assert json.dumps(found.to_dict())
     assert "runs: run" in str(found)
 
@@ -165,6 +180,57 @@ def test_a_sidebar_of_ones_own_is_kept(dataset):
     before = snapshot(dataset)
     fiqa.compute_quality(dataset, metrics="tv", progress=False)
     show_in_sidebar(dataset, ["tv"])
+    show_in_sidebar(dataset, ["filepath", "said", "other"], "mine too")
+    show_in_sidebar(dataset, ["filepath"])
+    fiqa.delete_everything(dataset)
+    assert snapshot(dataset) == before
+
+
+def test_a_group_of_ones_own_is_kept(dataset):
+    import fiftyone as fo
+
+    dataset.app_config.sidebar_groups = [
+        fo.SidebarGroupDocument(name="tags", paths=["tags"]),
+        fo.SidebarGroupDocument(
+            name="image quality", paths=["other"], expanded=False
+        ),
+        fo.SidebarGroupDocument(
+            name="labels", paths=["boxes.detections.label", "said", "boxes"]
+        ),
+    ]
+    dataset.save()
+    before = snapshot(dataset)
+    fiqa.compute_quality(dataset, metrics="tv", progress=False)
+    show_in_sidebar(dataset, ["tv", "said", "boxes.detections.label"])
+    assert written(dataset).sidebar_groups == ()
+    fiqa.delete_everything(dataset)
+    assert snapshot(dataset) == before
+
+
+def test_fields_of_ones_own_stay_active(dataset):
+    import fiftyone as fo
+
+    for paths, exclude in ((["said", "other"], None), ([], None), ([], True)):
+        dataset.app_config.active_fields = fo.ActiveFields(
+            paths=list(paths), exclude=exclude
+        )
+        dataset.save()
+        before = snapshot(dataset)
+        fiqa.compute_quality(dataset, metrics="tv", progress=False)
+        if paths:
+            dataset.app_config.active_fields.paths.insert(1, "tv")
+            dataset.save()
+        fiqa.delete_everything(dataset)
+        assert snapshot(dataset) == before
+
+
+def test_a_workspace_of_ones_own_is_kept(dataset):
+    import fiftyone as fo
+
+    dataset.save_workspace("IQA", fo.Space(children=[]), "My own")
+    before = snapshot(dataset)
+    with pytest.raises(IQAError, match="was not saved here"):
+        save_workspace(dataset)
     fiqa.delete_everything(dataset)
     assert snapshot(dataset) == before
 

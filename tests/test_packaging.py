@@ -45,7 +45,8 @@ def build_wheel(source, folder):
 def plugin_files(folder):
     """Maps a plugin folder's files to their bytes."""
     files = [folder / "fiftyone.yml", folder / "requirements.txt"]
-    files += (folder / "operators").rglob("*")
+    for name in ("operators", "skills"):
+        files += (folder / name).rglob("*")
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in files

@@ -24,6 +24,8 @@ def repo(tmp_path, monkeypatch):
     shutil.copy(ROOT / "fiftyone.yml", repo)
     (repo / "requirements.txt").write_text("fiftyone\n")
     (repo / "operators" / "__init__.py").write_text("VERSION = 1\n")
+    (repo / "skills" / "triage").mkdir(parents=True)
+    (repo / "skills" / "triage" / "SKILL.md").write_text("x")
     (repo / "operators" / "__pycache__" / "x.pyc").write_text("x")
     (repo / ".venv" / "big").write_text("x")
     (repo / "README.md").write_text("x")
@@ -76,6 +78,9 @@ def test_copy_holds_only_the_plugin(repo, plugins_dir):
         "fiftyone-iqa/operators",
         "fiftyone-iqa/operators/__init__.py",
         "fiftyone-iqa/requirements.txt",
+        "fiftyone-iqa/skills",
+        "fiftyone-iqa/skills/triage",
+        "fiftyone-iqa/skills/triage/SKILL.md",
     ]
     # Equal, so nothing to do; FiftyOne compiles what it runs
     (path / "operators" / "__pycache__").mkdir()

@@ -118,3 +118,79 @@ def test_unusable_fields(dataset):
         columns.correct("n")
     with pytest.raises(IQAError, match="has no field 'x'"):
         columns.column("x")
+
+
+def by_values(samples, path, source, columns):
+    """What FiftyOne's own values() say, one field after the other."""
+    quality = samples.values(path)
+    ids = samples.values("id")
+    if source is not None:
+        ids = [s or i for i, s in zip(ids, samples.values(source))]
+    rows = {"source": ids}
+    rows |= {name: samples.values(name) for name in columns}
+    if "." in path:
+        rows = {
+            name: [x for v, q in zip(values, quality) for x in [v] * len(q)]
+            if "." not in name
+            else [x for row in values for x in row]
+            for name, values in rows.items()
+        }
+        quality = [x for row in quality for x in row]
+    return np.array(quality, dtype=float), rows
+
+
+@pytest.mark.parametrize("path", ["q", "boxes.detections.area"])
+@pytest.mark.parametrize("source", [None, "camera", "day"])
+@pytest.mark.parametrize(
+    "stages",
+    [
+        lambda d: d,
+        lambda d: d.match({"n": {"$gte": 1}}),
+        lambda d: d.sort_by("n", reverse=True).limit(3),
+        lambda d: d.shuffle(seed=1).skip(1),
+        lambda d: d.select_fields(["q", "n", "boxes", "camera", "day"]),
+        lambda d: d.filter_labels("boxes", {"$gt": ["$$this.area", 20]}),
+    ],
+)
+def test_one_pass_reads_what_values_does(dataset, path, source, stages):
+    from datetime import date
+
+    import fiftyone as fo
+
+    dataset.add_sample_field("day", fo.DateField)
+    dataset.set_values("day", [date(2026, 1, i) for i in (3, 2)] + [None] * 2)
+    view = stages(dataset)
+    also = ["n", "day", "camera", "tags"]
+    if "." in path:
+        also.append("boxes.detections.label")
+    if not isinstance(view, fo.Dataset) and not view.get_field("right"):
+        also = ["n", "day"]
+    found = QualityColumns(view, metric_fields(view, path), source, also)
+    default = "source_id" if view.get_field("source_id") else None
+    quality, rows = by_values(view, path, source or default, also)
+    np.testing.assert_array_equal(found.quality[:, 0], quality)
+    assert found.source.tolist() == rows["source"]
+    for name in also:
+        assert found.column(name) == rows[name]
+        late = QualityColumns(view, metric_fields(view, path), source)
+        assert late.column(name) == rows[name]
+
+
+def test_the_columns_are_read_in_one_pass(dataset, monkeypatch):
+    from fiftyone.core import odm
+
+    dataset.set_values("source_id", ["a", "b", "c", "d"])
+    fields = metric_fields(dataset, ["q", "n"])
+    passes = []
+    aggregate = odm.aggregate
+    monkeypatch.setattr(
+        odm,
+        "aggregate",
+        lambda *a, **k: passes.append(a[1]) or aggregate(*a, **k),
+    )
+    columns = QualityColumns(dataset, fields, also=["right", "camera"])
+    columns.correct("right")
+    columns.groups(["camera"])
+    assert len(passes) == 1 and len(passes[0]) == 1
+    columns.column("tags")
+    assert len(passes) == 2

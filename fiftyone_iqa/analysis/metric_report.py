@@ -74,7 +74,7 @@ def metric_report(
     distribution = distributions(values)[None].to_dict()
     found = {
         "distribution": distribution,
-        "by_correctness": _by_correctness(
+        "by_correctness": by_correctness(
             values, correct, distribution["bin_edges"]
         ),
         "groups": None,
@@ -197,7 +197,7 @@ def within_report(
     return found
 
 
-def _by_correctness(values, correct, edges):
+def by_correctness(values, correct, edges):
     """Returns right and wrong rows per bin; the rest are not judged."""
     return {
         name: np.histogram(values[correct == outcome], bins=edges)[0].tolist()

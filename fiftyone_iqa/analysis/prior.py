@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..arguments import checked
 from ..errors import IQAError
 from .between import BetweenConditions, fit_between
 from .clusters import source_codes
@@ -162,6 +163,7 @@ class QualityPrior:
         Path(path).write_text(text + "\n", encoding="utf-8")
 
 
+@checked
 def load_prior(path) -> QualityPrior:
     """Reads a prior that :meth:`QualityPrior.save` wrote.
 

@@ -46,30 +46,30 @@ class Membership:
 
 
 @dataclass(frozen=True)
-class SliceStatistics:
-    """One slice against the rest.
+class Comparison:
+    """How a slice compares with the rest.
 
     Attributes:
-        membership: position of its :class:`Membership`
         name: of the slice
-        n: rows
-        n_scored: rows with quality
-        n_judged: rows with correctness
-        n_sources: sources of the rows with quality
+        n: images, or objects
+        n_scored: of them with quality
+        n_judged: of them with correctness
+        n_sources: original images of those with quality
         mean_quality: in units of the metric
         shift: mean quality minus the rest's, in standard deviations of all
             rows; negative is poorer
         shift_p: of the test that quality is the rest's
-        shift_q: ``shift_p`` after Benjamini and Hochberg (1995), over all
-            slices tested
-        accuracy: share of right rows
+        shift_q: ``shift_p``, guarded for the number of slices tested
+            (Benjamini and Hochberg 1995)
+        accuracy: share of right ones. Without interval where the judged
+            ones are too few, or of too few sources, to be compared: then
+            there is no lift
         lift: accuracy minus the rest's
         lift_p: of the test that accuracy is the rest's, or None
         lift_q: as ``shift_q``, or None
-        score: what the ranking is by
+        score: what the ranking is by, see :func:`rank_slices`
     """
 
-    membership: int
     name: object
     n: int
     n_scored: int
@@ -90,16 +90,27 @@ class SliceStatistics:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class SliceStatistics(Comparison):
+    """One slice against the rest.
+
+    Attributes:
+        membership: position of its :class:`Membership`
+    """
+
+    membership: int
+
+
 def rank_slices(
     memberships: Sequence[Membership],
     quality,
-    higher_is_better: bool,
+    higher_is_better: bool | Sequence[bool],
     correct=None,
     source=None,
     min_n: int = MIN_N,
     min_sources: int = MIN_SOURCES,
     confidence: float = 0.95,
-) -> list[SliceStatistics]:
+) -> list[SliceStatistics] | list[list[SliceStatistics]]:
     """Compares slices with the rest and ranks them, the worst first.
 
     Standard errors are cluster-robust, of the difference between two means
@@ -116,8 +127,9 @@ def rank_slices(
 
     Args:
         memberships: of the rows in slices
-        quality: ``(n,)`` floats, NaN where missing
-        higher_is_better: the metric's direction
+        quality: ``(n,)`` floats, NaN where missing; or ``(n, m)`` of several
+            metrics, whose rankings share what does not depend on quality
+        higher_is_better: the metric's direction; of several, ``m`` of them
         correct (None): ``(n,)`` 1 right, 0 wrong, NaN where unknown
         source (None): ``(n,)`` ids of the rows' sources; None makes each
             row its own
@@ -127,22 +139,24 @@ def rank_slices(
         confidence (0.95): the intervals' coverage
 
     Returns:
-        the slices that are large enough
+        the slices that are large enough; of several metrics a list for each
 
     Raises:
         IQAError: if shapes differ, a quality is infinite or all are missing,
             or correctness holds other values
     """
     check_confidence(confidence)
-    quality = _column(quality, len(quality), "quality")
+    quality = np.asarray(quality, dtype=np.float64)
+    if quality.ndim == 2:
+        columns, directions = list(quality.T), list(higher_is_better)
+    else:
+        columns, directions = [quality], [higher_is_better]
     n_rows = len(quality)
-    if np.isinf(quality).any():
-        raise IQAError("quality holds infinite values; set them to None")
-    if not np.isfinite(quality).any():
-        raise IQAError("No row has quality: compute it on these rows first")
+    for column in columns:
+        _check_quality(column, n_rows)
     cluster = source_codes(source, n_rows)
     by_source = np.argsort(cluster, kind="stable")
-    contrasts = [Contrast(quality, cluster, by_source)]
+    contrasts = [Contrast(column, cluster, by_source) for column in columns]
     if correct is not None:
         correct = _column(correct, n_rows, "correctness")
         if not (np.isnan(correct) | (correct == 0) | (correct == 1)).all():
@@ -153,17 +167,22 @@ def rank_slices(
         if np.isfinite(correct).any():
             contrasts.append(Contrast(correct, cluster, by_source))
 
+    judged = len(contrasts) > len(columns)
+
     limits = min_n, min_sources, confidence
     place = np.empty(n_rows, np.int64)
     place[by_source] = np.arange(n_rows)
-    found = []
+    found: list[list] = [[] for _ in columns]
     for i, membership in enumerate(memberships):
         pairs = Pairs(membership, cluster[by_source], place)
         compared = [c.compare(pairs, *limits) for c in contrasts]
-        found += _statistics(
-            i, membership.names, pairs.n, compared, higher_is_better
-        )
-    return _ranked(found)
+        right = compared.pop() if judged else None
+        for rows, of_quality, higher in zip(found, compared, directions):
+            rows += _statistics(
+                i, membership.names, pairs.n, of_quality, right, higher
+            )
+    ranked = [_ranked(rows) for rows in found]
+    return ranked if quality.ndim == 2 else ranked[0]
 
 
 def false_discovery_rates(p: Sequence[float | None]) -> list[float | None]:
@@ -189,44 +208,52 @@ def _column(values, n, name):
     return values
 
 
-def _statistics(membership, names, n, compared, higher_is_better):
+def _check_quality(quality, n):
+    _column(quality, n, "quality")
+    if np.isinf(quality).any():
+        raise IQAError("quality holds infinite values; set them to None")
+    if not np.isfinite(quality).any():
+        raise IQAError("No row has quality: compute it on these rows first")
+
+
+def _statistics(membership, names, n, quality, right, higher_is_better):
     """Returns the slices of one membership that are large enough."""
-    quality, *rest = compared
     sign = 1.0 if higher_is_better else -1.0
     rows = []
     for k in np.flatnonzero(quality["enough"]).tolist():
         of = {name: column[k].item() for name, column in quality.items()}
-        right = None
-        if rest:
-            right = {name: c[k].item() for name, c in rest[0].items()}
-        n_judged = right["n"] if right else 0
-        if right and not right["enough"]:
-            right = None
         shift = sign * of["difference"] / of["sd"]
         reach = of["difference_reach"] / of["sd"]
         score = max(0.0, -shift - reach)
-        accuracy, lift = Estimate(None), Estimate(None)
-        if right:
-            accuracy = _accuracy(right["mean"], right["reach"])
-            lift = _around(right["difference"], right["difference_reach"])
-            score += max(0.0, -lift.high / right["sd"])
+        accuracy, lift, lift_p = Estimate(None), Estimate(None), None
+        n_judged = 0 if right is None else int(right["n"][k])
+        if n_judged:
+            its = {name: column[k].item() for name, column in right.items()}
+            if its["enough"]:
+                accuracy = _accuracy(its["mean"], its["reach"])
+                lift = _around(its["difference"], its["difference_reach"])
+                lift_p = its["p"]
+                score += max(0.0, -lift.high / its["sd"])
+            else:
+                # What was counted is true; what it says of others is open
+                accuracy = _accuracy(its["mean"], 0.0)
         rows.append(
             SliceStatistics(
-                membership,
-                names[k],
-                int(n[k]),
-                of["n"],
-                n_judged,
-                of["n_sources"],
-                of["mean"],
-                _around(shift, reach),
-                of["p"],
-                None,
-                accuracy,
-                lift,
-                right["p"] if right else None,
-                None,
-                score,
+                name=names[k],
+                n=int(n[k]),
+                n_scored=of["n"],
+                n_judged=n_judged,
+                n_sources=of["n_sources"],
+                mean_quality=of["mean"],
+                shift=_around(shift, reach),
+                shift_p=of["p"],
+                shift_q=None,
+                accuracy=accuracy,
+                lift=lift,
+                lift_p=lift_p,
+                lift_q=None,
+                score=score,
+                membership=membership,
             )
         )
     return rows
@@ -237,7 +264,7 @@ def _around(value, reach):
 
 
 def _accuracy(value, reach):
-    """Rows that are all right, or all wrong, give no interval."""
+    """Rows that are all right, or all wrong, or too few have no interval."""
     value = min(max(round(value, 12), 0.0), 1.0)  # 1 - 1e-16 is 1
     if not 0 < value < 1 or not reach > 0:
         return Estimate(value)

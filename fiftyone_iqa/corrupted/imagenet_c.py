@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..arguments import checked
 from ..corruptions import list_corruptions
 from ..corruptions.protocols import IMAGENET_C
 from ..errors import IQAError
@@ -19,6 +20,7 @@ _SUFFIXES = (".jpeg", ".jpg", ".png")
 _CHUNK = 2000  # samples added at once
 
 
+@checked
 def load_imagenet_c(
     dir,
     dataset_name=None,
@@ -68,10 +70,6 @@ def load_imagenet_c(
     if labels not in _LABELS:
         raise IQAError(
             f"labels must be one of {', '.join(_LABELS)}, not {labels!r}"
-        )
-    if max_per_condition is not None and max_per_condition < 1:
-        raise IQAError(
-            f"max_per_condition must be at least 1, not {max_per_condition}"
         )
     if dataset_name is not None and fo.dataset_exists(dataset_name):
         raise IQAError(

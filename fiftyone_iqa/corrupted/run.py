@@ -7,7 +7,6 @@ import os
 
 from ..corruptions import CLEAN
 from ..corruptions.protocols import NATIVE
-from ..errors import IQAError
 from ..scoring.decode import default_num_workers
 from .sources import Carried
 from .target import Target
@@ -48,7 +47,9 @@ class Run:
         fields,
         num_workers,
     ):
-        self._num_workers = _check_workers(num_workers)
+        self._num_workers = (
+            default_num_workers() if num_workers is None else num_workers
+        )
         self._sources = sources
         self._settings = settings
         self._target = Target(
@@ -204,18 +205,3 @@ class Run:
             first["filepath"],
             first["reason"],
         )
-
-
-def _check_workers(num_workers):
-    if num_workers is None:
-        return default_num_workers()
-    if (
-        isinstance(num_workers, bool)
-        or not isinstance(num_workers, int)
-        or num_workers < 0
-    ):
-        raise IQAError(
-            f"num_workers must be an integer of at least 0, not "
-            f"{num_workers!r}"
-        )
-    return num_workers

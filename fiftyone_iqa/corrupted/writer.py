@@ -1,8 +1,7 @@
 """Writes corrupted variants of image files, in worker processes.
 
 Files and arrays only, no FiftyOne. ``python -m fiftyone_iqa.corrupted.writer``
-is the entry of a worker: see :mod:`fiftyone_iqa.scoring.worker` for why it is
-not ``multiprocessing``.
+is the entry of a worker.
 """
 
 from __future__ import annotations
@@ -10,20 +9,18 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import queue
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from fiftyone_iqa.corruptions import CLEAN, corrupt, prepare_image
 from fiftyone_iqa.images import ImageReadError, read_image
-from fiftyone_iqa.scoring.worker import receive, send
+from fiftyone_iqa.processes import WorkerDiedError, Workers, serve
+
+_MODULE = "fiftyone_iqa.corrupted.writer"
 
 
 @dataclass(frozen=True)
@@ -137,19 +134,11 @@ class WriterPool:
     def __init__(self, settings: Settings, num_workers: int):
         self._settings = settings
         self._num_workers = num_workers
-        self._idle = queue.SimpleQueue()
-        self._all = []
         self._executor = None
-        self._closed = False
         if num_workers == 0:
             return
 
-        try:
-            for _ in range(num_workers):
-                self._idle.put(self._start())
-        except Exception:
-            self.close()
-            raise
+        self._workers = Workers(_MODULE, settings, num_workers)
         self._executor = ThreadPoolExecutor(num_workers)
 
     def map(self, jobs: Iterable[Job]) -> Iterator[Result]:
@@ -173,61 +162,30 @@ class WriterPool:
 
     def close(self) -> None:
         """Drops waiting jobs and ends the processes."""
-        self._closed = True
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
-        for process in list(self._all):
-            self._end(process)
-        if self._executor is not None:
+            self._workers.close()
             self._executor.shutdown(wait=True)
 
     def _run(self, job):
-        process = self._idle.get()
         try:
-            try:
-                send(process.stdin, job)
-                answer = receive(process.stdout)
-            except (EOFError, OSError):
-                # Out of memory, as a rule: the next image may fit
-                self._end(process)
-                if not self._closed:
-                    process = self._start()
-                return Result(job, "the process writing its variants died")
-        finally:
-            self._idle.put(process)
-
+            answer = self._workers.ask(job)
+        except WorkerDiedError:
+            # Out of memory, as a rule: the next image may fit
+            return Result(job, "the process writing its variants died twice")
         if isinstance(answer, OSError):
             raise answer
         return answer
 
-    def _start(self):
-        root = str(Path(__file__).parents[2])
-        path = os.pathsep.join(
-            filter(None, [os.environ.get("PYTHONPATH"), root])
-        )
-        process = subprocess.Popen(
-            [sys.executable, "-m", "fiftyone_iqa.corrupted.writer"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path},
-            # Ctrl-C is for the parent, which then ends its workers
-            start_new_session=True,
-        )
-        self._all.append(process)
-        send(process.stdin, self._settings)
-        return process
 
-    def _end(self, process):
-        if process not in self._all:
-            return
-        self._all.remove(process)
-        process.kill()
-        process.wait()
-        for stream in (process.stdin, process.stdout):
-            try:
-                stream.close()
-            except OSError:
-                pass
+def answer(settings: Settings, job: Job) -> Result | OSError:
+    """Does a job in a worker; its parent raises what is returned so."""
+    try:
+        return write_variants(job, settings)
+    except OSError as e:
+        return e
+    except MemoryError:
+        return Result(job, "not enough memory for its variants")
 
 
 def main() -> None:
@@ -236,21 +194,7 @@ def main() -> None:
 
     # One core per process is what the parent has counted on
     cv2.setNumThreads(1)
-    stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
-    sys.stdout = sys.stderr  # a print must not corrupt the protocol
-    try:
-        settings = receive(stdin)
-        while True:
-            job = receive(stdin)
-            try:
-                answer = write_variants(job, settings)
-            except OSError as e:
-                answer = e
-            except MemoryError:
-                answer = Result(job, "not enough memory for its variants")
-            send(stdout, answer)
-    except (EOFError, BrokenPipeError, KeyboardInterrupt):
-        pass
+    serve(answer)
 
 
 if __name__ == "__main__":

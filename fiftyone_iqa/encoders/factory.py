@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from ..arguments import checked
 from ..errors import IQAError
 from .base import PRECISIONS, Encoder, EncoderUnavailableError
 
@@ -12,6 +13,7 @@ logger = logging.getLogger(__name__)
 DEFAULT = "ViT-B-32/openai"
 
 
+@checked
 def get_encoder(
     encoder=None, device: str | None = None, precision: str = "fp32"
 ) -> Encoder:

@@ -6,6 +6,7 @@ import difflib
 import os
 import re
 
+from ..arguments import checked
 from ..encoders.base import PRECISIONS
 from ..encoders.factory import resolve_device
 from ..errors import IQAError
@@ -16,6 +17,7 @@ LITE_NAMES = tuple(f"efficientnet_lite{i}" for i in range(3))
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_]*")
 
 
+@checked
 def get_task_model(
     model,
     device: str | None = None,

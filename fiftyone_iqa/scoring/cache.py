@@ -165,7 +165,7 @@ class Source:
         try:
             stat = os.stat(path)
             return cls(_digest(text), stat.st_size, stat.st_mtime_ns)
-        except OSError:
+        except (OSError, ValueError):  # of names with a null byte
             return cls(_digest(text), None, 0)
 
     @classmethod

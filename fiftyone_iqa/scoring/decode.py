@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import os
 import pickle
-import queue
-import subprocess
-import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from ..errors import IQAError
+from ..processes import SetupError, WorkerDiedError, Workers
 from .prepare import Job, Prepared, prepare
-from .worker import READY, receive, send
 
 WORKER_TYPES = ("thread", "process")
 _MAX_DEFAULT_WORKERS = 16
+_MODULE = "fiftyone_iqa.scoring.worker"
 
 # Metrics at native size hand whole images over: 14 of 12 megapixels
 _MAX_BYTES_WAITING = 512 * 1024**2
@@ -50,14 +47,26 @@ class DecodePool:
     def __init__(self, preparers, num_workers, worker_type, prefetch):
         self._preparers = preparers
         self._executor = None
-        self._processes = None
+        self._workers = None
         self._num_workers = num_workers
         self._window = max(prefetch, num_workers)
         if num_workers == 0:
             return
 
         if worker_type == "process":
-            self._processes = _Processes(preparers, num_workers)
+            try:
+                self._workers = Workers(_MODULE, preparers, num_workers)
+            except (pickle.PicklingError, AttributeError, TypeError) as e:
+                raise IQAError(
+                    "This encoder's preprocessing cannot be sent to worker "
+                    f"processes ({e}); use worker_type='thread'"
+                ) from None
+            except SetupError as e:
+                raise IQAError(
+                    "Worker processes cannot load this metric's preprocessing "
+                    f"({e}): it must live in a module they can import; or use "
+                    "worker_type='thread'"
+                ) from None
         self._executor = ThreadPoolExecutor(
             num_workers, thread_name_prefix="iqa-decode"
         )
@@ -86,14 +95,20 @@ class DecodePool:
     def close(self) -> None:
         """Drops waiting jobs and ends the workers."""
         if self._executor is not None:
-            self._executor.shutdown(wait=True, cancel_futures=True)
-        if self._processes is not None:
-            self._processes.close()
+            self._executor.shutdown(wait=False, cancel_futures=True)
+        if self._workers is not None:
+            self._workers.close()
+        if self._executor is not None:
+            self._executor.shutdown(wait=True)
 
     def _prepare(self, job):
-        if self._processes is None:
+        if self._workers is None:
             return prepare(job, self._preparers)
-        return self._processes.prepare(job)
+        try:
+            return self._workers.ask(job)
+        except WorkerDiedError:
+            reason = "the decoding process died twice on this image"
+            return Prepared(job, errors=dict.fromkeys(job.inputs, reason))
 
 
 class _Waiting:
@@ -125,93 +140,3 @@ def _nbytes(prepared):
         for array in prepared.inputs.values()
         if hasattr(array, "nbytes")
     )
-
-
-class _Processes:
-    """Worker processes, each used by one thread at a time."""
-
-    def __init__(self, preparers, num_workers):
-        self._preparers = preparers
-        self._idle = queue.SimpleQueue()
-        self._all = []
-        try:
-            # All at once: each takes tenths of a second to be ready
-            for process in [self._start() for _ in range(num_workers)]:
-                self._await(process)
-                self._idle.put(process)
-        except Exception:
-            self.close()
-            raise
-
-    def prepare(self, job):
-        """Runs a job; a worker that dies is replaced and the job retried."""
-        process = self._idle.get()
-        try:
-            for _ in range(2):
-                try:
-                    send(process.stdin, job)
-                    return receive(process.stdout)
-                except (EOFError, BrokenPipeError, OSError):
-                    self._end(process)
-                    process = self._start()
-                    self._await(process)
-        finally:
-            self._idle.put(process)
-
-        reason = "the decoding process died twice on this image"
-        return Prepared(job, errors=dict.fromkeys(job.inputs, reason))
-
-    def close(self):
-        for process in list(self._all):
-            self._end(process)
-
-    def _start(self):
-        root = str(Path(__file__).parents[2])
-        path = os.pathsep.join(
-            filter(None, [os.environ.get("PYTHONPATH"), root])
-        )
-        process = subprocess.Popen(
-            [sys.executable, "-m", "fiftyone_iqa.scoring.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path},
-            # Ctrl-C is for the parent, which then ends its workers
-            start_new_session=True,
-        )
-        self._all.append(process)
-        try:
-            send(process.stdin, self._preparers)
-        except (pickle.PicklingError, AttributeError, TypeError) as e:
-            raise IQAError(
-                "This encoder's preprocessing cannot be sent to worker "
-                f"processes ({e}); use worker_type='thread'"
-            ) from None
-        return process
-
-    def _await(self, process):
-        """Waits until a worker is ready.
-
-        Raises:
-            IQAError: if it cannot load the preparers
-        """
-        try:
-            said = receive(process.stdout)
-        except (EOFError, OSError):
-            # Its death is noticed, and answered, at its first job
-            return
-        if said != READY:
-            raise IQAError(
-                "Worker processes cannot load this metric's preprocessing "
-                f"({said}): it must live in a module they can import; or use "
-                "worker_type='thread'"
-            )
-
-    def _end(self, process):
-        self._all.remove(process)
-        for stream in (process.stdin, process.stdout):
-            try:
-                stream.close()
-            except OSError:
-                pass
-        process.kill()
-        process.wait()

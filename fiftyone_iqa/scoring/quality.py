@@ -6,6 +6,7 @@ import logging
 import time
 from contextlib import contextmanager
 
+from ..arguments import checked
 from ..encoders import Encoder
 from ..errors import IQAError
 from ..metrics.registry import Metric
@@ -22,6 +23,7 @@ EXECUTORS = ("local", "ray")
 _BATCH_SIZE = {"cpu": 32, "mps": 64, "cuda": 256}
 
 
+@checked
 def compute_quality(
     samples,
     metrics=("zsclip", "tv"),
@@ -102,7 +104,7 @@ def compute_quality(
             that fails; what was scored before is kept
     """
     start = time.perf_counter()
-    _check_counts(batch_size, num_workers, worker_type)
+    _check_worker_type(worker_type)
     source = open_source(samples)
     _check_executor(executor, source, metrics, encoder)
     source.check_failure_field()
@@ -243,17 +245,7 @@ def _check_executor(executor, source, metrics, encoder):
         )
 
 
-def _check_counts(batch_size, num_workers, worker_type):
-    for name, value, least in (
-        ("batch_size", batch_size, 1),
-        ("num_workers", num_workers, 0),
-    ):
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise IQAError(f"{name} must be an integer, not {value!r}")
-        if value < least:
-            raise IQAError(f"{name} must be at least {least}, not {value}")
+def _check_worker_type(worker_type):
     if worker_type not in WORKER_TYPES:
         raise IQAError(
             f"worker_type must be one of {', '.join(WORKER_TYPES)}, not "

@@ -188,7 +188,7 @@ def test_small_slices_and_small_rests_are_left_out():
     assert few == []
 
 
-def test_slices_without_enough_correctness_have_no_accuracy():
+def test_slices_without_enough_correctness_are_not_compared():
     quality = np.random.default_rng(0).normal(size=200)
     correct = np.full(200, np.nan)
     correct[90:] = np.arange(110) % 2
@@ -198,9 +198,44 @@ def test_slices_without_enough_correctness_have_no_accuracy():
     )
     # 10 judged rows in the one, and so in the other's rest
     for s in found:
-        assert s.accuracy.value is None and s.lift_p is None
+        assert s.lift.value is None and s.lift_p is None
         assert s.lift_q is None and s.shift_p is not None
+        # What was counted, without an interval
+        own = correct[codes == "ab".index(s.name)]
+        assert s.accuracy.value == pytest.approx(np.nanmean(own))
+        assert s.accuracy.low is None
     assert {s.n_judged for s in found} == {10, 100}
+    # It does not count in the ranking
+    plain = rank_slices([Membership(tuple("ab"), codes)], quality, True)
+    assert {s.name: s.score for s in found} == {s.name: s.score for s in plain}
+
+
+def test_slices_that_nobody_judged_have_no_accuracy():
+    quality = np.random.default_rng(0).normal(size=200)
+    correct = np.full(200, np.nan)
+    correct[100:] = np.arange(100) % 2
+    codes = np.repeat([0, 1], 100)
+    a, b = rank_slices(
+        [Membership(tuple("ab"), codes)], quality, True, correct
+    )
+    found = {s.name: s.accuracy.value for s in (a, b)}
+    assert found == {"a": None, "b": 0.5}
+
+
+def test_several_metrics_are_ranked_as_one_by_one():
+    membership, quality, correct, source = data()
+    other = np.random.default_rng(9).normal(size=len(quality))
+    together = rank_slices(
+        [membership],
+        np.column_stack([quality, other]),
+        [True, False],
+        correct,
+        source,
+    )
+    assert together == [
+        rank_slices([membership], column, higher, correct, source)
+        for column, higher in ((quality, True), (other, False))
+    ]
 
 
 def test_slices_that_are_all_right_prove_nothing():

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -153,7 +154,10 @@ def test_killed_and_resumed(make_dataset, tmp_path, at):
     assert all(map(os.path.isfile, made.values("filepath")))
 
 
-def test_a_worker_that_dies_costs_one_image(make_dataset, tmp_path):
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_a_worker_that_dies_twice_costs_one_image(
+    make_dataset, tmp_path, deaths
+):
     (path,) = make_dataset(n=1).values("filepath")
     settings = Settings(0, "native", "png", None)
     jobs = [
@@ -161,18 +165,31 @@ def test_a_worker_that_dies_costs_one_image(make_dataset, tmp_path):
         for i in range(6)
     ]
     pool = WriterPool(settings, 1)
+    workers = pool._workers
+
+    def kill(n):
+        """Kills a worker, and then those that take its place."""
+        killed = []
+        while len(killed) < n:
+            for process in list(workers._all):
+                if process not in killed:
+                    process.kill()
+                    killed.append(process)
+            time.sleep(0.002)
+
     try:
-        results = pool.map(jobs)
-        pool._all[0].kill()
-        pool._all[0].wait()
-        errors = [result.error for result in results]
+        killer = threading.Thread(target=kill, args=[deaths])
+        killer.start()
+        errors = [result.error for result in pool.map(jobs)]
+        killer.join()
     finally:
         pool.close()
+    lost = deaths - 1
     assert [error for error in errors if error] == [
-        "the process writing its variants died"
-    ]
-    assert len(list(tmp_path.glob("?.png"))) == 5
-    assert not pool._all
+        "the process writing its variants died twice"
+    ] * lost
+    assert len(list(tmp_path.glob("?.png"))) == 6 - lost
+    assert not workers._all
 
 
 def test_lost_files_are_made_again(make_dataset):

@@ -1,26 +1,10 @@
 """The plugin, installed for the operators' tests."""
 
 import os
-import re
-import socket
 from pathlib import Path
 
 import pytest
-
-_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-_TIMEOUT = 60_000
-# The App asks for fonts and news on the internet; without any that is noise.
-# Its grid says that an entry is loading where the view changes meanwhile
-_NETWORK = re.compile(
-    r"Failed to load resource|net::ERR_|analytics|^entry is loading$"
-)
+from app_browser import browser_page, free_port, open_dataset
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -58,62 +42,29 @@ def form(foo):
 
 
 @pytest.fixture
-def open_app(chromium_path, tmp_path):
+def open_app(chromium_path, make_dataset, tmp_path):
     """A function that opens a dataset in the App and returns the page.
 
     It takes the dataset, and ``fo.Space`` to lay the page out.
 
-    Console errors that are not the network's fail the test.
+    Console errors that are not the network's fail the test. ``make_dataset``
+    is asked for only to be undone later: an operator's last reload may still
+    be under way, and of a dataset that is deleted meanwhile the App's console
+    says "GraphQL API Error".
     """
     import fiftyone as fo
-    from playwright.sync_api import sync_playwright
 
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-
+    port = free_port()
     errors = []
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            str(tmp_path / "profile"),
-            executable_path=chromium_path,
-            headless=True,
-            viewport={"width": 1440, "height": 900},
-            args=_ARGUMENTS,
-        )
-        page = context.new_page()
-        page.set_default_timeout(_TIMEOUT)
-        page.on(
-            "console",
-            lambda message: (
-                message.type == "error"
-                and not _NETWORK.search(message.text)
-                and errors.append(message.text)
-            ),
-        )
-        page.on(
-            "pageerror",
-            lambda error: (
-                _NETWORK.search(str(error)) or errors.append(str(error))
-            ),
-        )
+    with browser_page(chromium_path, tmp_path / "profile", errors) as page:
 
         def open_(dataset, spaces=None):
-            fo.launch_app(dataset, spaces=spaces, remote=True, port=port)
-            page.goto(f"http://127.0.0.1:{port}/datasets/{dataset.name}")
-            page.get_by_test_id("fo-grid").or_(
-                page.locator("[data-cy=fo-grid]")
-            ).first.wait_for()
-            for name in ("Dismiss", "Disable"):
-                button = page.get_by_role("button", name=name)
-                if button.count():
-                    button.first.click()
+            open_dataset(page, dataset, port, spaces)
             return page
 
         yield open_
         folder = os.environ.get("FIFTYONE_IQA_SCREENSHOTS")
         if folder:
             page.screenshot(path=str(Path(folder) / "last.png"))
-        context.close()
     fo.close_app()
     assert not errors

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from app_browser import run_operator
 
 pytestmark = pytest.mark.browser
 
@@ -26,13 +27,6 @@ def dataset(make_dataset, photographs, tmp_path):
             paths.append(str(path))
             labels.append(label)
     return make_dataset(paths=paths, labels=labels, persistent=True)
-
-
-def run_operator(page, label):
-    page.keyboard.press("`")
-    search = page.get_by_placeholder(re.compile("Search operations"))
-    search.fill(label)
-    page.get_by_text(label, exact=True).first.click()
 
 
 def keep_screenshot(page, name):

@@ -90,6 +90,7 @@ class Panel:
         self.state = {}
         self.view = None
         self.requests = []
+        self.result = None
 
     def event(self, method, **params):
         from fiftyone.operators.executor import ExecutionContext, Executor
@@ -108,7 +109,7 @@ class Panel:
         executor = Executor()
         context = ExecutionContext(request, executor=executor)
         with context:
-            self.panel.execute(context)
+            self.result = self.panel.execute(context)
         self.requests = json.loads(
             json.dumps(executor.to_json(), allow_nan=False, default=str)
         )["requests"]
@@ -132,6 +133,22 @@ class Panel:
             if r["operator_uri"].endswith(name)
         ]
 
+    def count(self):
+        """Does what the App does with what is drawn while it counts."""
+        ((name, loader),) = [
+            item for item in self.seen.items() if item[0].startswith("counted")
+        ]
+        uri, _, method = loader["view"]["operator"].partition("#")
+        assert uri == URI
+        drawn = len(self.called("show_panel_output"))
+        self.event(method, **loader["view"]["params"])
+        assert drawn == 1 and not self.requests
+        value = {
+            "state": "loaded",
+            "data": json.loads(json.dumps(self.result)),
+        }
+        return self.event("on_counted", path=name, value=value)
+
     @property
     def seen(self):
         """The properties last drawn."""
@@ -146,7 +163,7 @@ def panel(foo, grid, results):
 
 def test_distribution_holds_every_image(plots, results):
     found = results.report["metrics"]["good"]
-    traces, layout = plots.distribution(found, "good", 0.5, True)
+    traces, layout = plots.distribution(found, "images", 0.5, True)
     assert [t["name"] for t in traces] == ["wrong", "right"]
     assert sum(sum(t["y"]) for t in traces) == found["distribution"]["n"]
     assert layout["shapes"][0]["x0"] == 0.5
@@ -156,14 +173,15 @@ def test_distribution_holds_every_image(plots, results):
 
     del found["by_correctness"]
     try:
-        (plain,), _ = plots.distribution(found, "good", None, True)
+        (plain,), layout = plots.distribution(found, "objects", None, True)
     finally:
         right, wrong = (np.array(t["y"]) for t in traces[::-1])
         found["by_correctness"] = {
             "right": right.tolist(),
             "wrong": wrong.tolist(),
         }
-    assert plain["name"] == "not judged"
+    # Nothing was judged: one colour, which needs no legend
+    assert plain["name"] == "objects" and not layout["showlegend"]
     assert sum(plain["y"]) == found["distribution"]["n"]
 
 
@@ -303,37 +321,144 @@ def test_a_point_filters_to_its_group(panel, grid, results):
 def test_expected_against_actual(panel, grid, results):
     panel.view = grid.limit(40)
     panel.state["tab"] = "prior"
-    panel.event("on_expect")
+    panel.event("on_expect").count()
     said = panel.state["expected"]["said"]
     expected = results.expected_accuracy(panel.view, "good").accuracy
     assert f"**{expected}**" in said
     assert "40 judged" in said
+    assert panel.seen["expected_said"]["default"] == said
+    assert not any(name.startswith("counted") for name in panel.seen)
 
 
-def test_slices_are_found_viewed_and_tagged(panel, grid):
+def test_what_was_counted_of_another_view_says_so(panel, grid):
+    def said():
+        return panel.seen["expected_said"]["default"]
+
+    panel.state["tab"] = "prior"
+    panel.event("on_expect").count()
+    assert said().startswith("Expected")
+    # The panel's own filter; and a view that the user chose
+    panel.event("on_threshold", path="slider", value=0.5)
+    assert said().startswith("Of an earlier view: Expected")
+    panel.event("on_expect").count()
+    assert said().startswith("Expected")
+    panel.event("on_reset")
+    assert said().startswith("Of an earlier view: Expected")
+    panel.event("on_expect").count()
+    panel.view = grid.limit(50)
+    panel.event("on_tab")
+    assert said().startswith("Of an earlier view: Expected")
+
+
+def test_a_count_that_comes_late_is_not_of_another_metric(panel, grid):
+    panel.state["tab"] = "prior"
+    panel.event("on_expect")
+    params = panel.seen["counted_1"]["view"]["params"]
+    panel.event("count", **params)
+    found = panel.result
+    panel.event("on_metric", path="header.metric", value="odd")
+    panel.event("on_counted", value={"state": "loaded", "data": found})
+    assert not panel.state["expected"]
+
+
+def test_a_view_without_quality_says_so(panel, grid):
+    panel.state["tab"] = "prior"
+    panel.view = grid.exists("good", False)
+    panel.event("on_expect").count()
+    assert "No image has good" in panel.seen["expected_said"]["default"]
+
+
+def test_slices_of_the_run_are_there_at_once(panel, grid, results):
     panel.state["tab"] = "slices"
     panel.event("on_tab")
-    assert "slices_table" not in panel.seen
-    panel.event("on_find_slices")
-    rows = panel.state["slices"]["rows"]
-    assert len(rows) and "slices_table" in panel.seen
-
-    (row,) = [i for i, r in enumerate(rows) if r["name"] == "severity = 3"]
+    table = panel.seen["slices_table"]["default"]
+    assert [row["name"] for row in table] == [s.name for s in results.slices()]
+    (row,) = [i for i, s in enumerate(table) if s["name"] == "severity = 3"]
     panel.event("on_slice", row=row)
     assert set(panel.view.values("severity")) == {3}
+
+    panel.event("on_find_slices")
+    assert panel.state["slices"]["slices"] == [
+        s.to_dict()
+        for s in fiqa.find_slices(
+            grid, "good", "right", max_slices=30, progress=False
+        )
+    ]
     panel.event("on_tag_slice", row=row)
     (said,) = panel.called("notify")
     assert "iqa_slice_severity_3" in said["message"]
     assert grid.count_sample_tags()["iqa_slice_severity_3"] == 36
+    grid.untag_samples("iqa_slice_severity_3")
 
     panel.event("on_save_slice", row=row)
     (name,) = [n for n in grid.list_saved_views() if "slice" in n]
     assert len(grid.load_saved_view(name)) == 36
     fiqa.remove_views(grid)
 
-    # Another metric has slices of its own
+
+def test_what_has_no_slices_yet_is_searched(panel, runs):
+    """A metric without direction, or a run of an earlier version."""
+    panel.state["tab"] = "slices"
     panel.event("on_metric", path="header.metric", value="odd")
     assert "slices_table" not in panel.seen
+    panel.event("on_find_slices")
+    assert "slices_table" in panel.seen
+
+
+def test_few_judged_images_are_marked(foo):
+    import fiftyone as fo
+
+    dataset = fill(fo.Dataset(), n_sources=12)
+    try:
+        right = dataset.values("right")
+        # Of severity 3 few are judged
+        few = [
+            r if s < 3 or i < 40 else None
+            for i, (r, s) in enumerate(zip(right, dataset.values("severity")))
+        ]
+        dataset.set_values("right", few)
+        fiqa.build_quality_prior(
+            dataset, "good", "right", n_resamples=50, progress=False
+        )
+        panel = Panel(foo, dataset)
+        panel.state["tab"] = "slices"
+        panel.event("on_load")
+        rows = {r["name"]: r for r in panel.seen["slices_table"]["default"]}
+        row = rows["severity = 3"]
+        n = sum(
+            f is not None and s == 3
+            for f, s in zip(few, dataset.values("severity"))
+        )
+        assert row["accuracy"].endswith(f" of {n}") and row["lift"] == "–"
+        assert (
+            "not compared"
+            in panel.seen["find_row"]["type"]["properties"]["slices_said"][
+                "default"
+            ]
+        )
+    finally:
+        dataset.delete()
+
+
+def test_a_dataset_without_slices_says_so(foo, make_dataset):
+    dataset = make_dataset(40, persistent=True)
+    rng = np.random.default_rng(0)
+    quality = rng.normal(size=40)
+    dataset.set_values("q", quality.tolist())
+    dataset.set_values(
+        "right", [bool(x > 0) for x in quality + rng.normal(size=40)]
+    )
+    # Bands of 8 are too few
+    fiqa.use_quality_field(dataset, "q", higher_is_better=True)
+    fiqa.build_quality_prior(
+        dataset, "q", "right", n_resamples=50, progress=False
+    )
+    panel = Panel(foo, dataset)
+    panel.state["tab"] = "slices"
+    panel.event("on_load")
+    assert "slices_table" not in panel.seen
+    line = panel.seen["find_row"]["type"]["properties"]
+    assert "**No slices.**" in line["slices_said"]["default"]
 
 
 def test_tagging_and_saving_the_threshold(panel, grid):
@@ -351,26 +476,146 @@ def test_tagging_and_saving_the_threshold(panel, grid):
     fiqa.remove_views(grid)
 
 
+def next_steps(panel):
+    return list(panel.seen["steps"]["type"]["properties"])
+
+
 def test_empty_states_say_what_is_next(foo, make_dataset):
     import fiftyone as fo
 
     dataset = make_dataset(3, persistent=True)
     panel = Panel(foo, dataset)
-
-    def steps():
-        panel.event("on_load")
-        return list(panel.seen["steps"]["type"]["properties"])
-
-    assert steps() == ["compute_quality"]
+    assert next_steps(panel.event("on_load")) == ["compute_quality"]
     dataset.add_sample_field("q", fo.FloatField)
-    dataset.set_values("q", [0.1, 0.2, 0.3])
     fiqa.use_quality_field(dataset, "q", higher_is_better=True)
-    assert steps() == ["compute_correctness", "compute_predictions"]
+    # A field without a value is none
+    assert next_steps(panel.event("refresh")) == ["compute_quality"]
+    assert "distribution" not in panel.seen
+    dataset.set_values("q", [0.1, 0.2, 0.3])
+    panel.event("refresh")
+    assert next_steps(panel) == ["compute_correctness", "compute_predictions"]
+    assert "distribution" in panel.seen
     dataset.add_sample_field("right", fo.BooleanField)
-    assert steps() == ["build_quality_prior"]
+    assert next_steps(panel.event("refresh")) == ["build_quality_prior"]
     panel.event("prompt", operator="build_quality_prior")
     (prompt,) = panel.called("prompt_user_for_operation")
     assert prompt["operator_uri"].endswith("/build_quality_prior")
+
+
+@pytest.fixture
+def plain(foo, database):
+    """The panel on 100 images, each with two objects, and no run."""
+    import fiftyone as fo
+
+    def box(value):
+        return fo.Detection(
+            label="paw", bounding_box=[0, 0, 0.5, 0.5], tv=value
+        )
+
+    dataset = fo.Dataset(persistent=True)
+    dataset.add_samples(
+        [
+            fo.Sample(
+                f"/no/{i}.jpg",
+                q=float(i),
+                boxes=fo.Detections(detections=[box(i / 100), box(None)]),
+                reviewed=i % 2 == 0,
+            )
+            for i in range(100)
+        ]
+        + [fo.Sample("/no/none.jpg")],
+        progress=False,
+    )
+    dataset.add_dynamic_sample_fields()
+    fiqa.use_quality_field(dataset, "q", higher_is_better=True)
+    field = dataset.get_field("boxes.detections.tv")
+    field.info = {"iqa": {"metric": "external", "direction": "none"}}
+    field.save()
+    yield Panel(foo, dataset).event("on_load")
+    dataset.delete()
+
+
+def bars(panel):
+    return panel.seen["distribution"]["view"]["data"]
+
+
+def test_without_a_run_the_field_has_its_threshold(plain):
+    dataset = plain.dataset
+    # Whether somebody has reviewed an image says nothing of a model
+    plain.event("on_metric", path="header.metric", value="q")
+    (bar,) = bars(plain)
+    assert bar["name"] == "images" and sum(bar["y"]) == 100
+    assert plain.state["threshold"] == pytest.approx(4.95)
+    assert "plot_accuracy" not in plain.seen and "steps" in plain.seen
+
+    plain.event("on_threshold", path="slider", value=9.0)
+    assert plain.view.values("q") == [float(i) for i in range(10)]
+    plain.event("on_threshold", path="poor_row.typed_9", value=4.0)
+    assert len(plain.view) == 5
+    plain.event("on_tag")
+    assert dataset.count_sample_tags() == {"iqa_low_q": 5}
+    plain.event("on_save")
+    assert dataset.list_saved_views() == ["iqa_low_q"]
+    assert len(dataset.load_saved_view("iqa_low_q")) == 5
+    plain.event("on_export")
+    (prompt,) = plain.called("prompt_user_for_operation")
+    assert prompt["operator_uri"].endswith("/export_low_quality")
+    plain.event("on_reset")
+    assert plain.view is None
+
+
+def test_without_a_run_objects_have_theirs(plain):
+    plain.event("on_metric", path="header.metric", value="boxes.detections.tv")
+    (bar,) = bars(plain)
+    assert bar["name"] == "objects" and sum(bar["y"]) == 100
+    assert "poor" in plain.seen
+    plain.event("on_poor", path="poor", value="high")
+    plain.event("on_threshold", path="slider", value=0.9)
+    values = [v for r in plain.view.values("boxes.detections.tv") for v in r]
+    assert values == [i / 100 for i in range(90, 100)]
+
+
+def test_only_a_change_is_counted_anew(plain):
+    dataset = plain.dataset
+    plain.event("on_metric", path="header.metric", value="q")
+    plain.event("on_threshold", path="slider", value=20.0)
+    dataset.set_values("q", [50.0] * 50 + [None] * 51)
+    plain.event("on_threshold", path="slider", value=30.0)
+    assert sum(bars(plain)[0]["y"]) == 100
+    plain.event("refresh")
+    assert sum(bars(plain)[0]["y"]) == 50
+    assert plain.state["threshold"] == 50.0
+
+    # What counts the same keeps the threshold
+    plain.event("on_threshold", path="slider", value=49.8)
+    plain.event("refresh")
+    assert plain.state["threshold"] == 49.8
+
+    dataset.clear_sample_field("q")
+    plain.event("on_metric", path="header.metric", value="q")
+    (said,) = plain.called("notify")
+    assert "'q' has no value" in said["message"]
+    plain.event("refresh")
+    assert plain.state["metric"] == "boxes.detections.tv"
+
+
+def test_without_a_run_our_correctness_stacks(plain):
+    dataset = plain.dataset
+    plain.event("on_metric", path="header.metric", value="q")
+    field = dataset.get_field("reviewed")
+    field.info = {"iqa": {"metric": "correctness"}}
+    field.save()
+    plain.event("refresh")
+    assert {b["name"]: sum(b["y"]) for b in bars(plain)} == {
+        "wrong": 50,
+        "right": 50,
+    }
+    assert next_steps(plain) == ["build_quality_prior"]
+    plain.event("on_save")
+    assert len(dataset.list_saved_views()) == 3
+    # It is of images
+    plain.event("on_metric", path="header.metric", value="boxes.detections.tv")
+    assert [b["name"] for b in bars(plain)] == ["objects"]
 
 
 def test_a_run_that_is_built_anew_is_read_anew(runs, grid, results):

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from app_browser import choose, click_mark, execute, marks, wait_for_count
 
 pytestmark = pytest.mark.browser
 
@@ -58,17 +59,6 @@ def shoot(page, name):
         page.screenshot(path=str(Path(folder) / f"{name}.png"))
 
 
-def wait_for_count(page, n):
-    page.get_by_text(re.compile(rf"^{n} (of \d+ )?samples?$")).wait_for()
-
-
-def marks(page, plot, kind):
-    """Waits for a plot's marks and returns them."""
-    found = page.locator(".js-plotly-plot").nth(plot).locator(kind)
-    found.first.wait_for(state="attached")
-    return found
-
-
 def test_from_nothing_to_an_export(open_app, dataset, foo, tmp_path):
     lay_out = foo.get_operator("@fiftyone-iqa/iqa/open_iqa_workspace")
     page = open_app(dataset, lay_out(dataset))
@@ -78,17 +68,12 @@ def test_from_nothing_to_an_export(open_app, dataset, foo, tmp_path):
     page.get_by_text("60 images", exact=True).wait_for()
     # Metrics that need no model
     for metric in ("zsclip", "blur"):
-        page.get_by_role("combobox").first.click()
-        page.get_by_role("option", name=re.compile(rf"\({metric}\)")).click()
-    page.get_by_role("button", name="Execute", exact=True).click()
-    page.get_by_text(re.compile("60 of 60 scored")).wait_for()
-    page.get_by_role("button", name="Done", exact=True).click()
+        choose(page, 0, re.compile(rf"\({metric}\)"))
+    execute(page, "60 of 60 scored")
 
     page.get_by_role("button", name="Build quality prior").click()
     page.get_by_text("Brain key").wait_for()
-    page.get_by_role("button", name="Execute", exact=True).click()
-    page.get_by_text(re.compile("tells right from wrong")).first.wait_for()
-    page.get_by_role("button", name="Done", exact=True).click()
+    execute(page, "tells right from wrong")
 
     # Every plot has data
     assert marks(page, 0, ".barlayer .point path").count() >= 10
@@ -117,9 +102,7 @@ def test_from_nothing_to_an_export(open_app, dataset, foo, tmp_path):
 
     # So does a point
     page.get_by_text("Accuracy", exact=True).first.click()
-    point = marks(page, 1, ".scatterlayer .point").last
-    box = point.bounding_box()
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    click_mark(page, marks(page, 1, ".scatterlayer .point").last)
     wait_for_count(page, 10)
     shoot(page, "panel-point")
     page.get_by_role("button", name="Reset", exact=True).click()
@@ -127,7 +110,6 @@ def test_from_nothing_to_an_export(open_app, dataset, foo, tmp_path):
 
     # A slice is tagged
     page.get_by_text("Slices", exact=True).click()
-    page.get_by_role("button", name="Find slices").click()
     row = page.locator("tr", has_text="camera = old")
     row.locator("button").click()
     page.get_by_role("menuitem", name="Tag").click()

@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fiftyone_iqa.errors import IQAError
 from fiftyone_iqa.metrics.tv import total_variation
@@ -78,7 +80,7 @@ def test_a_killed_worker_loses_nothing(pool, write_images):
     for result in decode.map(jobs_for(paths)):
         results.append(result)
         if len(results) in (3, 12):
-            decode._processes._all[0].kill()
+            decode._workers._all[0].kill()
     assert [r.job.index for r in results] == list(range(30))
     assert not any(r.errors for r in results)
 
@@ -110,9 +112,35 @@ def test_an_image_that_kills_its_worker_costs_itself_alone(
 def test_close_leaves_no_process(pool, write_images):
     decode = pool(2, "process")
     list(decode.map(jobs_for(write_images(2))))
-    processes = list(decode._processes._all)
+    processes = list(decode._workers._all)
     decode.close()
     assert all(process.poll() is not None for process in processes)
+
+
+def test_close_does_not_wait_for_an_image(pool, tmp_path, monkeypatch):
+    module = tmp_path / "sleepy.py"
+    module.write_text(
+        "import time\n\n\nclass Sleepy:\n"
+        "    def __call__(self, image):\n"
+        "        time.sleep(60)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    import sleepy
+
+    image = tmp_path / "image.png"
+    Image.new("RGB", (20, 20)).save(image)
+    decode = pool(1, "process", {"x": sleepy.Sleepy()})
+    threading.Thread(
+        target=lambda: next(decode.map(jobs_for([str(image)], ("x",)))),
+        daemon=True,
+    ).start()
+    (process,) = decode._workers._all
+    time.sleep(1)
+    started = time.monotonic()
+    decode.close()
+    assert time.monotonic() - started < 20
+    assert process.poll() is not None and not decode._workers._all
 
 
 def test_what_cannot_be_sent_says_so(pool):

@@ -1,0 +1,325 @@
+"""What public functions take, checked in one place before any work starts.
+
+A parameter means the same in every function that has it, so its check is
+found by its name. What depends on the dataset (is there such a field?) is
+asked later, by the functions themselves.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import itertools
+import math
+import numbers
+import os
+import reprlib
+from collections.abc import Iterable, Mapping
+
+from .errors import IQAError
+
+_MOST_VALUES = 1_000_000  # of a list; an endless iterator is none
+_MOST_WORKERS = 1024
+_MOST_RESAMPLES = 1_000_000
+_LARGEST_SEED = 2**63
+
+
+class _Refused(Exception):
+    """Says what an argument must be, where there is more to say."""
+
+
+def checked(function):
+    """Decorator: refuses unusable arguments of a public function.
+
+    None is taken where it is the default; iterators become lists. Arguments
+    that the function does not have are Python's own ``TypeError``.
+
+    Raises:
+        IQAError: in one sentence that names the argument
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        bound = signature.bind(*args, **kwargs)
+        for name, value in bound.arguments.items():
+            default = signature.parameters[name].default
+            if name in CHECKS and not (value is None and default is None):
+                bound.arguments[name] = _check(name, value)
+        return function(*bound.args, **bound.kwargs)
+
+    return call
+
+
+def _check(name, value):
+    words, convert = CHECKS[name]
+    try:
+        return convert(value)
+    except IQAError:
+        raise
+    except _Refused as e:
+        words = str(e)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise IQAError(f"{name} must be {words}, not {_shown(value)}")
+
+
+def _shown(value):
+    """Returns a value as a message shows it: short, on one line."""
+    if not isinstance(value, (str, bytes, numbers.Number, type(None))) and (
+        not isinstance(value, (list, tuple, dict, set))
+    ):
+        return type(value).__name__
+    return ascii_lines(reprlib.repr(value))
+
+
+def ascii_lines(text: str) -> str:
+    """Returns a text without what no database or terminal takes."""
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return " ".join(text.split())
+
+
+# Each returns the value to use, or raises a TypeError or a ValueError
+
+
+def _anything(value):
+    return value
+
+
+def _collection(value):
+    import fiftyone.core.collections as foc
+
+    if not isinstance(value, foc.SampleCollection):
+        raise IQAError(
+            "samples must be a FiftyOne dataset or view, not "
+            f"{type(value).__name__}"
+        )
+    if value._root_dataset.deleted:
+        name = value._root_dataset.name
+        raise IQAError(f"Dataset {name!r} has been deleted")
+    return value
+
+
+def _flag(value):
+    if isinstance(value, bool):
+        return value
+    raise TypeError
+
+
+def _text(value):
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise TypeError
+    value.encode()  # lone surrogates are no text that a database stores
+    return value
+
+
+def _path(value):
+    # A dollar would be an operator in the database's queries
+    parts = _text(value).split(".")
+    if not all(parts) or any(part.startswith("$") for part in parts):
+        raise ValueError
+    return value
+
+
+def _key(value):
+    if not _text(value).isidentifier():
+        raise ValueError
+    return value
+
+
+def _values(value, convert):
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(
+        value, Iterable
+    ):
+        return convert(value)
+    values = list(itertools.islice(iter(value), _MOST_VALUES + 1))
+    if len(values) > _MOST_VALUES:
+        raise ValueError
+    return [convert(v) for v in values]
+
+
+def _texts(value):
+    return _values(value, _text)
+
+
+def _paths(value):
+    return _values(value, _path)
+
+
+def _metrics(value):
+    from .metrics.registry import Metric
+
+    return _values(value, lambda v: v if isinstance(v, Metric) else _text(v))
+
+
+def _whole(low, high):
+    def convert(value):
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+            raise TypeError
+        if value < low:
+            raise _Refused(f"at least {low}")
+        if value > high:
+            raise _Refused(f"at most {high:,}")
+        return int(value)
+
+    return convert
+
+
+def _severity(value):
+    try:
+        return _whole(1, 5)(value)
+    except _Refused:
+        raise ValueError from None
+
+
+def _severities(value):
+    return _values(value, _severity)
+
+
+def _number(value):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError
+    if not math.isfinite(value):
+        raise ValueError
+    return float(value)
+
+
+def _share(value):
+    if not 0 <= _number(value) <= 1:
+        raise ValueError
+    return value
+
+
+def _inner_share(value):
+    if not 0 < _number(value) < 1:
+        raise ValueError
+    return value
+
+
+def _temperature(value):
+    if isinstance(value, str) and value == "model":
+        return value
+    if _number(value) <= 0:
+        raise ValueError
+    return float(value)
+
+
+def _folder(value):
+    text = os.fspath(value)
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise TypeError
+    return value
+
+
+def _progress(value):
+    if isinstance(value, bool) or callable(value):
+        return value
+    raise TypeError
+
+
+def _device(value):
+    import torch
+
+    if isinstance(value, (str, torch.device)):
+        return value
+    raise TypeError
+
+
+def _mapping(value):
+    if not isinstance(value, Mapping):
+        raise TypeError
+    return {_text(k): _text(v) for k, v in value.items()}
+
+
+def _prior(value):
+    from .analysis.prior import QualityPrior
+
+    if not isinstance(value, QualityPrior):
+        raise TypeError
+    return value
+
+
+_FIELD = "the name of a field", _path
+_FIELDS = "the name of a field, or a list of names", _paths
+_JUDGED = "a boolean field, such as compute_correctness() writes", _path
+_FLAG = "True or False", _flag
+_FOLDER = "a folder", _folder
+_TEXT = "a text", _text
+_COLLECTION = "a FiftyOne dataset or view", _collection
+_ANYTHING = "", _anything
+
+
+def _count(low, high):
+    return "an integer", _whole(low, high)
+
+
+CHECKS = {
+    "samples": _COLLECTION,
+    "view": _COLLECTION,
+    # A dataset or its name, which functions tell apart
+    "dataset": _ANYTHING,
+    "dataset_name": _TEXT,
+    "dataset_type": _ANYTHING,
+    "encoder": _ANYTHING,
+    "model": _ANYTHING,
+    "transform": _ANYTHING,
+    "normalisation": _ANYTHING,
+    "metric": _FIELD,
+    "metrics": ("the name of a metric, or a list of names", _metrics),
+    "correctness": _JUDGED,
+    "predictions": _FIELD,
+    "ground_truth": _FIELD,
+    "field": _FIELD,
+    "source": _FIELD,
+    "by": _FIELDS,
+    "group_by": _FIELDS,
+    "fields": _FIELDS,
+    "label_field": _FIELDS,
+    "field_prefix": _TEXT,
+    "eval_key": _TEXT,
+    "brain_key": ("letters, digits and underscores", _key),
+    "slug": _TEXT,
+    "classes": ("the name of a field, or a list of names", _texts),
+    "templates": ("a list of texts with one {} each", _texts),
+    "corruptions": ("the name of a corruption, or a list of names", _texts),
+    "severities": ("integers from 1 to 5", _severities),
+    "temperature": ("'model' or a number above 0", _temperature),
+    "quantile": ("between 0 and 1, such as 0.05", _inner_share),
+    "good_quantile": ("between 0 and 1, such as 0.25", _inner_share),
+    "threshold": ("a number", _number),
+    "p": ("a fraction between 0 and 1", _share),
+    "higher_is_better": _FLAG,
+    "overwrite": _FLAG,
+    "skip_failures": _FLAG,
+    "store_logits": _FLAG,
+    "cache": _FLAG,
+    "include_clean": _FLAG,
+    "copy": _FLAG,
+    "persistent": _FLAG,
+    "dry_run": _FLAG,
+    "variants": _FLAG,
+    "batch_size": _count(1, 2**31),
+    "num_workers": _count(0, _MOST_WORKERS),
+    "n_resamples": _count(1, _MOST_RESAMPLES),
+    "seed": _count(0, _LARGEST_SEED),
+    "min_n": _count(2, 2**31),
+    "min_sources": _count(2, 2**31),
+    "max_slices": _count(1, 2**31),
+    "max_per_condition": _count(1, 2**31),
+    "quality": _count(1, 100),
+    "worker_type": _TEXT,
+    "executor": _TEXT,
+    "precision": _TEXT,
+    "protocol": _TEXT,
+    "image_format": _TEXT,
+    "labels": _TEXT,
+    "reason": _TEXT,
+    "device": ("the name of a torch device", _device),
+    "mapping": ("a dict from predicted to true labels", _mapping),
+    "progress": ("True, False, or a function", _progress),
+    "prior": ("a quality prior, such as load_prior(path) returns", _prior),
+    "export_dir": _FOLDER,
+    "images_dir": _FOLDER,
+    "dir": _FOLDER,
+    "path": ("a file", _folder),
+}
