@@ -313,6 +313,7 @@ CHECKS = {
     "max_per_condition": _count(1, 2**31),
     "quality": ("an integer from 1 to 100", _between(1, 100)),
     "worker_type": _TEXT,
+    "executor": _TEXT,
     "precision": _TEXT,
     "protocol": _TEXT,
     "image_format": _TEXT,

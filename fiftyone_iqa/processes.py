@@ -21,6 +21,13 @@ from pathlib import Path
 _LENGTH = struct.Struct("!Q")
 
 
+_READY = "ready"
+
+
+class SetupError(Exception):
+    """A process cannot load what it is sent first; says why."""
+
+
 class WorkerDiedError(Exception):
     """Two processes in a row died of a message, or the workers are closed."""
 
@@ -35,6 +42,7 @@ class Workers:
 
     Raises:
         Exception: pickle's, if ``setup`` cannot be sent
+        SetupError: if a process cannot load it
     """
 
     def __init__(self, module: str, setup, n: int):
@@ -45,8 +53,10 @@ class Workers:
         self._lock = threading.Lock()
         self._closed = False
         try:
-            for _ in range(n):
-                self._idle.put(self._start())
+            # All at once: each takes tenths of a second to be ready
+            for process in [self._start() for _ in range(n)]:
+                self._await(process)
+                self._idle.put(process)
         except Exception:
             self.close()
             raise
@@ -69,6 +79,7 @@ class Workers:
                 except (EOFError, OSError):
                     self._end(process)
                     process = self._start()
+                    self._await(process)
         finally:
             self._idle.put(process)
         raise WorkerDiedError
@@ -104,6 +115,14 @@ class Workers:
             pass  # dead already, as who asks it will see
         return process
 
+    def _await(self, process):
+        try:
+            said = _receive(process.stdout)
+        except (EOFError, OSError, ValueError):
+            return  # dead or closed, as who asks it will see
+        if said != _READY:
+            raise SetupError(said)
+
     def _end(self, process):
         with self._lock:
             if process not in self._all:
@@ -127,7 +146,14 @@ def serve(answer) -> None:
     stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # a print must not corrupt the protocol
     try:
-        setup = _receive(stdin)
+        try:
+            setup = _receive(stdin)
+        except EOFError:
+            raise
+        except Exception as e:  # of a module that only the parent can import
+            _send(stdout, f"{type(e).__name__}: {e}")
+            return
+        _send(stdout, _READY)
         while True:
             _send(stdout, answer(setup, _receive(stdin)))
     except (EOFError, BrokenPipeError, KeyboardInterrupt):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import pickle
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from ..errors import IQAError
-from ..processes import WorkerDiedError, Workers
+from ..processes import SetupError, WorkerDiedError, Workers
 from .prepare import Job, Prepared, prepare
 
 WORKER_TYPES = ("thread", "process")
@@ -40,7 +41,7 @@ class DecodePool:
         prefetch: how many results may wait
 
     Raises:
-        IQAError: if a preparer cannot be sent to a process
+        IQAError: if a preparer cannot be sent to a process, or loaded there
     """
 
     def __init__(self, preparers, num_workers, worker_type, prefetch):
@@ -60,6 +61,12 @@ class DecodePool:
                     "This encoder's preprocessing cannot be sent to worker "
                     f"processes ({e}); use worker_type='thread'"
                 ) from None
+            except SetupError as e:
+                raise IQAError(
+                    "Worker processes cannot load this metric's preprocessing "
+                    f"({e}): it must live in a module they can import; or use "
+                    "worker_type='thread'"
+                ) from None
         self._executor = ThreadPoolExecutor(
             num_workers, thread_name_prefix="iqa-decode"
         )
@@ -72,15 +79,18 @@ class DecodePool:
             return
 
         pending = deque()
+        waiting = _Waiting()
         for job in jobs:
-            pending.append(self._executor.submit(self._prepare, job))
+            future = self._executor.submit(self._prepare, job)
+            future.add_done_callback(waiting.add)
+            pending.append(future)
             while len(pending) >= self._window or (
                 len(pending) > self._num_workers
-                and _bytes_waiting(pending) > _MAX_BYTES_WAITING
+                and waiting.nbytes > _MAX_BYTES_WAITING
             ):
-                yield pending.popleft().result()
+                yield waiting.take(pending.popleft())
         while pending:
-            yield pending.popleft().result()
+            yield waiting.take(pending.popleft())
 
     def close(self) -> None:
         """Drops waiting jobs and ends the workers."""
@@ -101,12 +111,32 @@ class DecodePool:
             return Prepared(job, errors=dict.fromkeys(job.inputs, reason))
 
 
-def _bytes_waiting(pending):
-    """Returns the size of the results that nobody has taken yet."""
+class _Waiting:
+    """Counts the bytes of the results that nobody has taken yet."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self.nbytes = 0
+
+    def add(self, future):
+        """Counts a future that is done; its callback, in any thread."""
+        if not future.cancelled() and future.exception() is None:
+            self._count(_nbytes(future.result()))
+
+    def take(self, future):
+        """Returns a future's result, which then waits no more."""
+        prepared = future.result()
+        self._count(-_nbytes(prepared))
+        return prepared
+
+    def _count(self, nbytes):
+        with self._lock:
+            self.nbytes += nbytes
+
+
+def _nbytes(prepared):
     return sum(
         array.nbytes
-        for future in pending
-        if future.done() and future.exception() is None
-        for array in future.result().inputs.values()
+        for array in prepared.inputs.values()
         if hasattr(array, "nbytes")
     )

@@ -7,7 +7,9 @@ import time
 from contextlib import contextmanager
 
 from ..arguments import checked
+from ..encoders import Encoder
 from ..errors import IQAError
+from ..metrics.registry import Metric
 from .configuration import Plan, freeze, resolve_plans
 from .decode import WORKER_TYPES, default_num_workers
 from .pipeline import Item, Outcome, Pipeline, Writer, raise_first_failure
@@ -17,6 +19,7 @@ from .source import Row, SampleSource, open_source
 
 logger = logging.getLogger(__name__)
 
+EXECUTORS = ("local", "ray")
 _BATCH_SIZE = {"cpu": 32, "mps": 64, "cuda": 256}
 
 
@@ -37,6 +40,7 @@ def compute_quality(
     progress=None,
     cache=True,
     worker_type="thread",
+    executor="local",
 ) -> QualityReport:
     """Computes quality metrics and stores them as fields.
 
@@ -81,6 +85,10 @@ def compute_quality(
             as in FiftyOne
         cache (True): whether to keep embeddings on disk and use those there
         worker_type ("thread"): ``"thread"`` or ``"process"``
+        executor ("local"): ``"local"``, or ``"ray"`` for the workers of a Ray
+            cluster (``RAY_ADDRESS``, else this machine's): one per GPU, or
+            per core where there is none. Metrics and encoder are loaded by
+            name there. For samples, not for patches and frames
 
     Returns:
         a :class:`QualityReport`
@@ -96,9 +104,9 @@ def compute_quality(
             that fails; what was scored before is kept
     """
     start = time.perf_counter()
-    num_workers = default_num_workers() if num_workers is None else num_workers
     _check_worker_type(worker_type)
     source = open_source(samples)
+    _check_executor(executor, source, metrics, encoder)
     source.check_failure_field()
     request = Request(
         source.dataset,
@@ -113,46 +121,41 @@ def compute_quality(
     plans, unavailable = resolve_plans(
         source, metrics, request, field_prefix, overwrite
     )
-    scorers = {
-        plan.key: plan.metric.build(plan.configuration, request)
-        for plan in plans
+    engine = {
+        "skip_failures": skip_failures,
+        "batch_size": batch_size,
+        "num_workers": num_workers,
+        "cache": cache,
+        "worker_type": worker_type,
     }
-
-    freeze(source, plans)
-    items, run = _plan_items(source, plans, overwrite)
-    run.report.device, run.report.encoder = _describe(plans, scorers)
-    run.report.field_root = source.field_root
-    run.report.unavailable = unavailable
-
-    batch_size = batch_size or _BATCH_SIZE.get(
-        run.report.device.split(":")[0], 32
-    )
-    pipeline = Pipeline(
-        scorers, batch_size, num_workers, worker_type, use_cache=cache
-    )
-    statistics = pipeline.statistics
-    writer = Writer(source, statistics)
-    try:
+    if executor == "local":
+        scorers = {
+            plan.key: plan.metric.build(plan.configuration, request)
+            for plan in plans
+        }
+        freeze(source, plans)
+        items, run = _plan_items(source, plans, overwrite)
+        run.report.device = _device(scorers)
         with _progress_bar(len(items), "Scoring", progress) as step:
-            for outcomes in pipeline.run(items) if items else ():
-                writer.add(run.record(outcomes))
-                step(len(outcomes))
-                if not skip_failures:
-                    raise_first_failure(outcomes)
-    finally:
-        # Also on Ctrl-C and errors: what is scored is kept
-        try:
-            writer.flush()
-        finally:
-            pipeline.close()
+            _score_here(source, scorers, items, run, step, **engine)
+    else:
+        freeze(source, plans)
+        items, run = _plan_items(source, plans, overwrite)
+        call = {
+            **engine,
+            "metrics": [plan.metric.spec.name for plan in plans],
+            "field_prefix": field_prefix,
+            "overwrite": overwrite,
+            "device": device,
+        }
+        with _progress_bar(len(items), "Scoring", progress) as step:
+            _score_on_cluster(source, plans, items, run, step, call)
 
     report = run.report
-    report.n_decoded = statistics.n_decoded
-    report.n_from_cache = statistics.n_from_cache
-    report.seconds = {
-        **statistics.seconds,
-        "total": time.perf_counter() - start,
-    }
+    report.encoder = _encoder_id(plans)
+    report.field_root = source.field_root
+    report.unavailable = unavailable
+    report.seconds["total"] = time.perf_counter() - start
     if report.failures:
         logger.warning(
             "%d of %d images could not be scored; the reasons are in the "
@@ -161,6 +164,85 @@ def compute_quality(
             report.n,
         )
     return report
+
+
+def _score_here(
+    source,
+    scorers,
+    items,
+    run,
+    step,
+    *,
+    skip_failures,
+    batch_size,
+    num_workers,
+    cache,
+    worker_type,
+):
+    """Scores items in this process, with its decode workers."""
+    if batch_size is None:
+        batch_size = _BATCH_SIZE.get(run.report.device.split(":")[0], 32)
+    if num_workers is None:
+        num_workers = default_num_workers()
+    pipeline = Pipeline(
+        scorers, batch_size, num_workers, worker_type, use_cache=cache
+    )
+    statistics = pipeline.statistics
+    writer = Writer(source, statistics)
+    try:
+        for outcomes in pipeline.run(items) if items else ():
+            writer.add(run.record(outcomes))
+            step(len(outcomes))
+            if not skip_failures:
+                raise_first_failure(outcomes)
+    finally:
+        # Also on Ctrl-C and errors: what is scored is kept
+        try:
+            writer.flush()
+        finally:
+            pipeline.close()
+
+    run.report.n_decoded = statistics.n_decoded
+    run.report.n_from_cache = statistics.n_from_cache
+    run.report.seconds = dict(statistics.seconds)
+
+
+def _score_on_cluster(source, plans, items, run, step, call):
+    """Scores items on the workers of a cluster."""
+    from .cluster import score_on_cluster
+
+    if not items:
+        return
+    encoders = [
+        plan.configuration.resources["encoder"]
+        for plan in plans
+        if "encoder" in plan.configuration.resources
+    ]
+    encoder = (encoders[0].name, encoders[0].precision) if encoders else None
+    needs = [(run.ids[item.index], item.needs) for item in items]
+    score_on_cluster(source.dataset, run.report, needs, call, encoder, step)
+
+
+def _check_executor(executor, source, metrics, encoder):
+    if executor not in EXECUTORS:
+        raise IQAError(
+            f"executor must be one of {', '.join(EXECUTORS)}, not {executor!r}"
+        )
+    if executor == "local":
+        return
+    if type(source) is not SampleSource:
+        raise IQAError(
+            f"executor={executor!r} scores samples; score patches and frames "
+            "with executor='local'"
+        )
+    metrics = [metrics] if isinstance(metrics, (str, Metric)) else metrics
+    if not all(isinstance(metric, str) for metric in metrics) or (
+        encoder is not None and not isinstance(encoder, (str, Encoder))
+    ):
+        raise IQAError(
+            f"executor={executor!r} loads metrics and encoder on the workers; "
+            "pass their names"
+        )
 
 
 def _check_worker_type(worker_type):
@@ -176,7 +258,7 @@ class _Run:
 
     def __init__(self, plans: list[Plan], ids, paths, failures):
         self._plans = {plan.key: plan for plan in plans}
-        self._ids = ids
+        self.ids = ids
         self._failures = failures
         self.reports = {
             plan.key: MetricReport(
@@ -206,7 +288,7 @@ class _Run:
             row.values.update(dict.fromkeys(fields.values()))
             self.reports[key].failed += 1
             self.report.failures.append(
-                Failure(self._ids[index], self._paths[index], key, reason)
+                Failure(self.ids[index], self._paths[index], key, reason)
             )
 
         before = self._failures[index] or {}
@@ -241,14 +323,18 @@ def _plan_items(source: SampleSource, plans, overwrite):
     return items, run
 
 
-def _describe(plans, scorers):
+def _device(scorers):
     devices = {scorer.device for scorer in scorers.values()} - {"cpu"}
+    return next(iter(devices), "cpu")
+
+
+def _encoder_id(plans):
     encoders = [
         plan.configuration.identity["encoder"]
         for plan in plans
         if "encoder" in plan.configuration.identity
     ]
-    return next(iter(devices), "cpu"), next(iter(encoders), None)
+    return next(iter(encoders), None)
 
 
 @contextmanager

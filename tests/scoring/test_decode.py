@@ -85,15 +85,6 @@ def test_a_killed_worker_loses_nothing(pool, write_images):
     assert not any(r.errors for r in results)
 
 
-class Deadly:
-    """Kills the process that prepares a marked image."""
-
-    def __call__(self, image):
-        if image.shape[0] == 13:
-            os._exit(9)
-        return image.mean()
-
-
 def test_an_image_that_kills_its_worker_costs_itself_alone(
     pool, write_images, tmp_path, monkeypatch
 ):
@@ -156,6 +147,17 @@ def test_what_cannot_be_sent_says_so(pool):
     transform = TorchTransform(lambda image: image, "a lambda")
     with pytest.raises(IQAError, match="use worker_type='thread'"):
         pool(1, "process", {"x": transform})
+
+
+def test_what_workers_cannot_import_says_so(pool, tmp_path, monkeypatch):
+    """Once and at the start, not as a failure of every image."""
+    (tmp_path / "unseen.py").write_text("def one(image):\n    return 1.0\n")
+    # Of this process alone: workers get PYTHONPATH
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import unseen
+
+    with pytest.raises(IQAError, match="cannot load.*unseen.*thread"):
+        pool(2, "process", {"x": unseen.one})
 
 
 def test_a_worker_starts_without_torch_or_fiftyone():
