@@ -237,6 +237,7 @@ STRATEGIES = {
     "variants": st.booleans(),
     "view": _collections,
     "worker_type": st.sampled_from(["thread", "process", "fibre"]),
+    "executor": st.sampled_from(["local", "nowhere"]),
 }
 
 
