@@ -26,10 +26,10 @@ class ThresholdActions:
         if not isinstance(value, (int, float)) or not math.isfinite(value):
             return
         value = float(value)
-        typed = "typed" in str(ctx.params.get("path"))
+        path = str(ctx.params.get("path")).rpartition(".")[2]
         if value == ctx.panel.state.threshold and ctx.panel.state.filtered:
             return
-        self.set_threshold(ctx, value, typed=typed)
+        self.set_threshold(ctx, value, by=path.partition("_")[0])
         self._show_slice(ctx)
 
     def on_poor(self, ctx):
@@ -76,21 +76,29 @@ class ThresholdActions:
         if view is not None:
             runs.export(ctx, view)
 
-    def set_threshold(self, ctx, value, typed=False):
+    def set_threshold(self, ctx, value, by=None):
         """Moves the threshold; the grid stays.
 
         Args:
             ctx: the execution context
             value: the threshold
-            typed (False): whether it was typed: that field is left alone
+            by (None): ``"slider"`` or ``"typed"``, the control that moved
+                it and that is left alone
         """
         state = ctx.panel.state
         value = float(f"{value:.{_DIGITS}g}")
-        state.set({"threshold": value, "slider": value})
-        if not typed:
-            # The App ignores a new value of a field once it was typed into
-            version = (state.version or 0) + 1
-            state.set({"version": version, f"poor_row.typed_{version}": value})
+        state.threshold = value
+        # The others get a new name. The App ignores a new value of a field
+        # once it was typed into, and says that of a slider was a user's
+        for name, place in (("slider", ""), ("typed", "poor_row.")):
+            if name != by:
+                version = (state.get(f"{name}_version") or 0) + 1
+                state.set(
+                    {
+                        f"{name}_version": version,
+                        f"{place}{name}_{version}": value,
+                    }
+                )
 
     def threshold_section(self, ctx, panel):
         """Draws the distribution, the threshold and its buttons."""
@@ -111,7 +119,7 @@ class ThresholdActions:
 
         edges = found["distribution"]["bin_edges"]
         panel.float(
-            "slider",
+            f"slider_{state.slider_version or 0}",
             min=edges[0],
             max=edges[-1],
             default=threshold,
@@ -132,7 +140,7 @@ class ThresholdActions:
         line = row(panel, "poor_row", "auto 120px 1fr", "center")
         caption(line, "says", f"Poor is {'≤' if low else '≥'}")
         line.float(
-            f"typed_{state.version or 0}",
+            f"typed_{state.typed_version or 0}",
             default=threshold,
             view=types.TextFieldView(
                 compact=True,
