@@ -23,7 +23,6 @@ nothing was tuned on the held-out images.
 from __future__ import annotations
 
 import argparse
-import gzip
 import os
 import time
 from pathlib import Path
@@ -31,6 +30,14 @@ from pathlib import Path
 import _confusion_plots as plots
 import numpy as np
 import pandas as pd
+from _confusion_models import (
+    CLASSES,
+    SIDE,
+    other_models,
+    read,
+    small_vit,
+    zero_shot,
+)
 
 from fiftyone_iqa.analysis.auc import auc_interval
 from fiftyone_iqa.analysis.clusters import clustered_mean
@@ -42,10 +49,6 @@ from fiftyone_iqa.confusion.objectives import ERM, GroupDRO
 from fiftyone_iqa.confusion.score import mean_entropy
 from fiftyone_iqa.preprocessing import ResizeCrop
 
-CLASSES = (
-    *("T-shirt", "trousers", "pullover", "dress", "coat"),
-    *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
-)
 SEEDS = (0, 1, 2)
 FRESH_SEEDS = (10, 11, 12)
 N_BANDS = 15
@@ -53,23 +56,7 @@ HARD_SHARE = 0.2
 EPOCHS_SHOWN = (3, 5, 10, 20)
 
 
-def small_vit(n_classes):
-    """A vision transformer of 25 tokens, for 20 x 20 pixels."""
-    from timm.models import VisionTransformer
-
-    return VisionTransformer(
-        img_size=20,
-        patch_size=4,
-        embed_dim=64,
-        depth=4,
-        num_heads=4,
-        mlp_ratio=2,
-        num_classes=n_classes,
-    )
-
-
 ARCHITECTURES = {"ResNet-8": "resnet8", "small ViT": small_vit}
-SIDE = 20
 
 
 def main(argv=None):
@@ -86,7 +73,9 @@ def main(argv=None):
     ):
         start = time.perf_counter()
         part()
-        experiment.note(f"seconds: {part.__name__}", time.perf_counter() - start)
+        experiment.note(
+            f"seconds: {part.__name__}", time.perf_counter() - start
+        )
     experiment.write()
 
 
@@ -129,6 +118,7 @@ class Experiment:
         shrink = ResizeCrop(SIDE, SIDE, "bilinear")
         rgb = self.images[..., None].repeat(3, axis=3)
         self.pixels = Pixels(np.stack([shrink(image) for image in rgb]))
+        self.splits = ("held out", self.held), ("train", self.train)
         self.recipe = Recipe(epochs=args.epochs)
         self.rows, self.bands, self.epochs, self.groups = [], [], [], []
 
@@ -182,7 +172,10 @@ class Experiment:
     def errors(self):
         """Error by band of the ensemble's own members."""
         for name, score in self.score.items():
-            for split, rows in (("held out", self.held), ("train", self.train)):
+            for split, rows in (
+                ("held out", self.held),
+                ("train", self.train),
+            ):
                 wrong = 1 - self.right[name][:, rows].mean(axis=0)
                 self.note(f"error of {name}, {split}", wrong.mean())
                 self.add_bands(name, f"{name} (members)", split, rows, wrong)
@@ -215,11 +208,10 @@ class Experiment:
     def transfer(self):
         """Ranks by two architectures; error of other models by band."""
         a, b = self.score.values()
-        for split, rows in (("held out", self.held), ("train", self.train)):
+        for split, rows in self.splits:
             rng = np.random.default_rng(0)
             drawn = [
-                kendall(a[r], b[r])
-                for r in rng.choice(rows, (200, len(rows)))
+                kendall(a[r], b[r]) for r in rng.choice(rows, (200, len(rows)))
             ]
             self.note(
                 f"Kendall tau of ResNet-8 and small ViT, {split}",
@@ -227,7 +219,11 @@ class Experiment:
                 *np.quantile(drawn, (0.025, 0.975)),
                 len(rows),
             )
-        for model, right in other_models(self):
+        self.others = []
+        for model, right in other_models(
+            self.images, self.labels, self.other, self.held
+        ):
+            self.others.append((model, right))
             wrong = 1.0 - right
             self.note(f"error of {model}, held out", wrong.mean())
             self.estimate(
@@ -289,20 +285,19 @@ class Experiment:
         ):
             ensemble = self.ensemble("resnet8", FRESH_SEEDS, objective)
             ensemble.fit(lambda n: None)
-            for split, rows in (("held out", self.held), ("train", self.train)):
-                predicted = np.concatenate(
-                    [p.argmax(axis=2) for _, p in ensemble.probabilities(rows)],
-                    axis=1,
-                )
+            for split, rows in (
+                ("held out", self.held),
+                ("train", self.train),
+            ):
+                found = ensemble.probabilities(rows)
+                predicted = np.hstack([p.argmax(axis=2) for _, p in found])
                 missed = predicted != self.labels[rows]
                 wrong[name, split] = missed.mean(axis=0)
             if name == "GroupDRO":
                 for member in ensemble.members:
-                    self.note(
-                        f"GroupDRO weight of the hard group, seed {member.seed}",
-                        float(member.objective.weights[1]),
-                    )
-        for split, rows in (("held out", self.held), ("train", self.train)):
+                    weight = float(member.objective.weights[1])
+                    self.note(f"hard group's weight, {member.seed}", weight)
+        for split, rows in self.splits:
             s = score[rows]
             hardest = np.quantile(s, 1 - HARD_SHARE)
             middle = (s.min() + s.max()) / 2
@@ -394,6 +389,7 @@ class Experiment:
             EPOCHS_SHOWN,
             out / "epochs.png",
         )
+        plots.plot_mitigation(groups, out / "mitigation.png")
         plots.plot_easy_hard(
             self.images[self.held],
             self.labels[self.held],
@@ -401,100 +397,6 @@ class Experiment:
             CLASSES,
             out / "easy_hard.png",
         )
-
-
-def read(folder, part):
-    """Returns ``(n, 28, 28)`` uint8 images and ``(n,)`` labels."""
-    arrays = []
-    for kind, offset in (("images-idx3", 16), ("labels-idx1", 8)):
-        path = folder / f"{part}-{kind}-ubyte.gz"
-        with gzip.open(path) as file:
-            data = file.read()
-        arrays.append(np.frombuffer(data, np.uint8, offset=offset))
-    return arrays[0].reshape(-1, 28, 28), arrays[1].astype(np.int64)
-
-
-def other_models(experiment):
-    """Yields models trained otherwise, on other images: name, right."""
-    from sklearn.ensemble import RandomForestClassifier
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    images, labels = experiment.images, experiment.labels
-    other, held = experiment.other, experiment.held
-    flat = images.reshape(len(images), -1) / 255
-    features = lite_features(images[experiment.args.train :])
-    lite = np.zeros((len(images), features.shape[1]), np.float32)
-    lite[experiment.args.train :] = features
-    experiment.others = []
-    for name, model, x in (
-        ("random forest on pixels", RandomForestClassifier(300, n_jobs=2), flat),
-        (
-            "logistic regression on pixels",
-            make_pipeline(StandardScaler(), LogisticRegression(C=0.01)),
-            flat,
-        ),
-        (
-            "linear probe of EfficientNet-Lite0 (ImageNet)",
-            make_pipeline(
-                StandardScaler(), LogisticRegression(C=0.01, max_iter=300)
-            ),
-            lite,
-        ),
-    ):
-        if hasattr(model, "random_state"):
-            model.random_state = 0
-        model.fit(x[other], labels[other])
-        right = model.predict(x[held]) == labels[held]
-        experiment.others.append((name, right))
-        yield name, right
-
-
-def lite_features(images, side=96, batch=100):
-    """Returns ``(n, 1280)`` features of ImageNet's EfficientNet-Lite0."""
-    import torch
-
-    from fiftyone_iqa.models.efficientnet_lite import (
-        load_efficientnet_lite,
-        normalize,
-    )
-
-    network = load_efficientnet_lite("lite0")
-    grow = ResizeCrop(side, side, "bilinear")
-    found = []
-    for start in range(0, len(images), batch):
-        part = images[start : start + batch, ..., None].repeat(3, axis=3)
-        part = torch.from_numpy(np.stack([grow(image) for image in part]))
-        with torch.inference_mode():
-            features = network.forward_features(normalize(part))
-            found.append(features.mean((2, 3)).numpy())
-    return np.concatenate(found)
-
-
-def zero_shot(images):
-    """Returns Q_p and Q_l of ZSCLIP-IQA (lite, ridge), and total variation."""
-    from fiftyone_iqa.encoders import get_encoder
-    from fiftyone_iqa.metrics.tv import total_variation
-    from fiftyone_iqa.metrics.zsclip import zsclip_scores
-
-    encoder = get_encoder("lite:ridge")
-    rgb = images[..., None].repeat(3, axis=3)
-    found = []
-    for start in range(0, len(rgb), 50):
-        part = [encoder.preprocessing(i) for i in rgb[start : start + 50]]
-        found.append(encoder.encode_images(np.stack(part)))
-    texts = encoder.encode_texts([f"a photo of a {c}." for c in CLASSES])
-    scores = zsclip_scores(
-        np.concatenate(found), texts, float(encoder.logit_scale)
-    )
-    return {
-        "ZSCLIP-IQA Q_p (lite:ridge)": scores["qp"],
-        "ZSCLIP-IQA Q_l (lite:ridge)": scores["ql"],
-        "total variation (higher is better)": np.array(
-            [total_variation(image) for image in rgb]
-        ),
-    }
 
 
 if __name__ == "__main__":

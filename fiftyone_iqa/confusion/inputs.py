@@ -82,8 +82,10 @@ def _shifted(batch, generator):
         return batch
     padded = F.pad(batch, (pad,) * 4, mode="reflect")
     top, left = torch.randint(2 * pad + 1, (2, n, 1), generator=generator)
-    rows = (top + torch.arange(side)).to(batch.device)
-    columns = (left + torch.arange(side)).to(batch.device)
+    rows = (top + torch.arange(side)).to(batch.device)[:, None, :, None]
+    columns = (left + torch.arange(side)).to(batch.device)[:, None, None]
     index = torch.arange(n, device=batch.device)[:, None, None, None]
     channel = torch.arange(channels, device=batch.device)[:, None, None]
-    return padded[index, channel, rows[:, None, :, None], columns[:, None, None]]
+    return padded[
+        index, channel, rows[:, None, :, None], columns[:, None, None]
+    ]

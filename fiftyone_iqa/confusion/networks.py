@@ -120,9 +120,7 @@ def _builder(model, n_classes, shape):
 
     # Its position embedding is of one size
     options = {"image_size": shape[-1]} if model.startswith("vit_") else {}
-    if model == "googlenet":
-        options = {"aux_logits": False, "init_weights": True}
-    elif model == "inception_v3":
+    if model == "googlenet" or model == "inception_v3":
         options = {"aux_logits": False, "init_weights": True}
     return lambda: get_model(model, num_classes=n_classes, **options)
 
