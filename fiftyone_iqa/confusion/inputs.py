@@ -86,6 +86,4 @@ def _shifted(batch, generator):
     columns = (left + torch.arange(side)).to(batch.device)[:, None, None]
     index = torch.arange(n, device=batch.device)[:, None, None, None]
     channel = torch.arange(channels, device=batch.device)[:, None, None]
-    return padded[
-        index, channel, rows[:, None, :, None], columns[:, None, None]
-    ]
+    return padded[index, channel, rows, columns]
