@@ -4,9 +4,10 @@ Parts: ``clip`` (ours against FiftyOne's apply_model of the same weights with
 logits and hardness), ``lite`` (two networks in one pass), ``several`` (three
 metrics against a loop per metric), ``limit`` (the engine against bare
 decoding), ``writing`` (against sample.save()), ``rescoring`` (a new label set
-from cached embeddings) and ``growth`` (seconds, memory and database as the
-number of images grows). Contenders take turns; rates are medians, ratios
-medians of the rounds' ratios. Weights may be random: they take no less time.
+from cached embeddings), ``decoders`` (others than Pillow, and what they do to
+Q) and ``growth`` (seconds, memory and database as the number of images grows).
+Contenders take turns; rates are medians, ratios medians of the rounds' ratios.
+Weights may be random: they take no less time.
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ import argparse
 import csv
 from pathlib import Path
 
+import _benchmark_decoders as decoders
 import _benchmark_engine as engine
 import _benchmark_growth as growth
 import _benchmark_models as models
+from _benchmark_plot import plot
 from _benchmark_race import COLUMNS, hardware
 
-PARTS = ("limit", "writing", "rescoring", "several", "lite", "clip", "growth")
+RACES = ("limit", "writing", "rescoring", "several", "lite", "clip")
+PARTS = (*RACES, "decoders", "growth")
 RESULTS = Path(__file__).parent / "results"
+_PLOTTED = ("benchmark", "growth")
 SUFFIXES = (".jpg", ".jpeg")
 
 
@@ -83,19 +88,30 @@ def main(argv=None) -> None:
         "lite": lambda: models.lite(paths, args.repeats),
         "clip": lambda: models.clip(paths[:128], args.repeats),
     }
+    tables = {
+        "decoders": (
+            lambda: decoders.decoders(paths[:100], args.repeats),
+            decoders.COLUMNS,
+            "size",
+        ),
+        "growth": (lambda: growth.growth(paths), growth.COLUMNS, "job"),
+    }
     print(hardware(), flush=True)
     args.output.mkdir(parents=True, exist_ok=True)
     for name in args.parts:
-        if name == "growth":
-            rows = growth.growth(paths)
+        if name in tables:
+            compute, columns, key = tables[name]
+            rows = compute()
             for row in rows:
                 print(row, flush=True)
-            write(args.output / "growth.csv", growth.COLUMNS, "job", rows)
+            write(args.output / f"{name}.csv", columns, key, rows)
             continue
         rows = races[name]()
         for row in rows:
             print(line(row), flush=True)
         write(args.output / "benchmark.csv", COLUMNS, "part", rows)
+    if all((args.output / f"{t}.csv").is_file() for t in _PLOTTED):
+        plot(args.output)
 
 
 def line(row: dict) -> str:
