@@ -21,6 +21,7 @@ _NAMES = {
     "compute_correctness": "correctness",
     "compute_predictions": "predictions",
     "compute_quality": "scoring.quality",
+    "confusion_score": "confusion_field",
     "corrupt_dataset": "corrupted_datasets",
     "delete_everything": "cleanup",
     "expected_accuracy": "expectation",

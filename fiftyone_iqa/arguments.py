@@ -21,6 +21,10 @@ from .errors import IQAError
 _MOST_VALUES = 1_000_000  # of a list; an endless iterator is none
 _MOST_WORKERS = 1024
 _MOST_RESAMPLES = 1_000_000
+_MOST_MEMBERS = 1000
+_MOST_EPOCHS = 100_000
+_MOST_FOLDS = 1000
+_LARGEST_SIDE = 4096  # pixels
 _LARGEST_SEED = 2**63
 
 
@@ -244,6 +248,24 @@ def _prior(value):
     return value
 
 
+def _grid(value):
+    if isinstance(value, str):
+        return _path(value)
+    return _values(value, lambda v: _values(v, _path))
+
+
+def _folds(value):
+    if _whole(0, _MOST_FOLDS)(value) == 1:
+        raise _Refused("0, or at least 2")
+    return int(value)
+
+
+def _positive(value):
+    if _number(value) <= 0:
+        raise ValueError
+    return float(value)
+
+
 _FIELD = "the name of a field", _path
 _FIELDS = "the name of a field, or a list of names", _paths
 _JUDGED = "a boolean field, such as compute_correctness() writes", _path
@@ -303,6 +325,17 @@ CHECKS = {
     "persistent": _FLAG,
     "dry_run": _FLAG,
     "variants": _FLAG,
+    "train_on": _COLLECTION,
+    "probabilities": _ANYTHING,
+    "checkpoints": _ANYTHING,
+    "logits": ("the name of a field, or lists of names", _grid),
+    "store_predictions": _FLAG,
+    "checkpoint_dir": _FOLDER,
+    "learning_rate": ("a number above 0", _positive),
+    "seeds": _count(1, _MOST_MEMBERS),
+    "epochs": _count(1, _MOST_EPOCHS),
+    "folds": ("0, or an integer of at least 2", _folds),
+    "image_size": _count(8, _LARGEST_SIDE),
     "batch_size": _count(1, 2**31),
     "num_workers": _count(0, _MOST_WORKERS),
     "n_resamples": _count(1, _MOST_RESAMPLES),

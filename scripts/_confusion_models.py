@@ -118,9 +118,9 @@ def small_vit(n_classes):
     return VisionTransformer(
         img_size=20,
         patch_size=4,
-        embed_dim=64,
-        depth=4,
-        num_heads=4,
+        embed_dim=48,
+        depth=3,
+        num_heads=3,
         mlp_ratio=2,
         num_classes=n_classes,
     )

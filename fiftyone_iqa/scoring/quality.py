@@ -116,7 +116,7 @@ def compute_quality(
         temperature,
         device,
         cache,
-        lambda total, label: _progress_bar(total, label, progress),
+        lambda total, label: progress_bar(total, label, progress),
     )
     plans, unavailable = resolve_plans(
         source, metrics, request, field_prefix, overwrite
@@ -134,13 +134,13 @@ def compute_quality(
             for plan in plans
         }
         freeze(source, plans)
-        items, run = _plan_items(source, plans, overwrite)
+        items, run = plan_items(source, plans, overwrite)
         run.report.device = _device(scorers)
-        with _progress_bar(len(items), "Scoring", progress) as step:
+        with progress_bar(len(items), "Scoring", progress) as step:
             _score_here(source, scorers, items, run, step, **engine)
     else:
         freeze(source, plans)
-        items, run = _plan_items(source, plans, overwrite)
+        items, run = plan_items(source, plans, overwrite)
         call = {
             **engine,
             "metrics": [plan.metric.spec.name for plan in plans],
@@ -148,7 +148,7 @@ def compute_quality(
             "overwrite": overwrite,
             "device": device,
         }
-        with _progress_bar(len(items), "Scoring", progress) as step:
+        with progress_bar(len(items), "Scoring", progress) as step:
             _score_on_cluster(source, plans, items, run, step, call)
 
     report = run.report
@@ -253,7 +253,7 @@ def _check_worker_type(worker_type):
         )
 
 
-class _Run:
+class Run:
     """Turns outcomes into rows and counts them."""
 
     def __init__(self, plans: list[Plan], ids, paths, failures):
@@ -299,11 +299,17 @@ class _Run:
         return row
 
 
-def _plan_items(source: SampleSource, plans, overwrite):
-    """Returns the items that lack values, and the run that counts them."""
+def plan_items(source: SampleSource, plans, overwrite):
+    """Returns the items that lack values, and the :class:`Run` to count them.
+
+    Args:
+        source: what is scored
+        plans: what is computed
+        overwrite: whether all lack values
+    """
     names = [name for plan in plans for name in plan.fields.values()]
     ids, paths, boxes, failures, values = source.read(names)
-    run = _Run(plans, ids, paths, failures)
+    run = Run(plans, ids, paths, failures)
 
     needs = [[] for _ in ids]
     for plan in plans:
@@ -338,15 +344,18 @@ def _encoder_id(plans):
 
 
 @contextmanager
-def _progress_bar(total, label, progress):
-    """Yields a function that advances FiftyOne's progress bar."""
+def progress_bar(total, label, progress):
+    """Yields a function that advances FiftyOne's progress bar.
+
+    It takes a number of images, and what is said behind the bar (None).
+    """
     import fiftyone.core.utils as fou
 
     if total == 0:
-        yield lambda n: None
+        yield lambda n, said=None: None
         return
 
     if progress in (None, True):
         logger.info("%s…", label)
     with fou.ProgressBar(total=total, progress=progress) as bar:
-        yield lambda n: bar.update(n)
+        yield lambda n, said=None: bar.update(n, suffix=said)
