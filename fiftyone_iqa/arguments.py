@@ -260,6 +260,19 @@ def _folds(value):
     return int(value)
 
 
+def _numbers(value):
+    found = _values(value, _number)
+    if not isinstance(found, list) or not found:
+        raise TypeError
+    return found
+
+
+def _not_negative(value):
+    if _number(value) < 0:
+        raise ValueError
+    return float(value)
+
+
 def _positive(value):
     if _number(value) <= 0:
         raise ValueError
@@ -326,6 +339,10 @@ CHECKS = {
     "dry_run": _FLAG,
     "variants": _FLAG,
     "train_on": _COLLECTION,
+    "evaluate_on": _COLLECTION,
+    "edges": ("a list of numbers", _numbers),
+    "step_size": ("a number above 0", _positive),
+    "adjustment": ("a number of at least 0", _not_negative),
     "probabilities": _ANYTHING,
     "checkpoints": _ANYTHING,
     "logits": ("the name of a field, or lists of names", _grid),

@@ -245,21 +245,13 @@ def _origin(source, sources, options):
             f"{' and '.join(given) or 'none'}"
         )
     if given == ["label_field"]:
-        from .confusion_training import TrainedEnsemble
-
-        return TrainedEnsemble(source, sources["label_field"], options)
-
-    from .confusion_stored import (
-        StoredCheckpoints,
-        StoredLogits,
-        StoredProbabilities,
-    )
-
-    kind = {
-        "probabilities": StoredProbabilities,
-        "logits": StoredLogits,
-        "checkpoints": StoredCheckpoints,
-    }[given[0]]
+        from .confusion_training import TrainedEnsemble as kind
+    elif given == ["checkpoints"]:
+        from .confusion_checkpoints import StoredCheckpoints as kind
+    elif given == ["logits"]:
+        from .confusion_stored import StoredLogits as kind
+    else:
+        from .confusion_stored import StoredProbabilities as kind
     return kind(source, sources[given[0]], options)
 
 
