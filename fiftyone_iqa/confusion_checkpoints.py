@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -161,7 +162,8 @@ class _OwnFolder:
                     self._model, len(self.classes), inputs.shape
                 )
                 forward.module = build().to(self._device).eval()
-                load_weights(forward.module, load_file(path), str(path))
+                state = OrderedDict(load_file(path))
+                load_weights(forward.module, state, str(path))
             batch = inputs.batch(rows, self._device)
             with (
                 torch.inference_mode(),
