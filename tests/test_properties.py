@@ -46,6 +46,8 @@ CALLS = {
     },
     "compute_predictions": {"model": "no-such-model"},
     "compute_quality": {"metrics": "tv", "num_workers": 0, "cache": False},
+    "confusion_score": {"label_field": "model", "model": "no-such-network"},
+    "confusion_weights": {"metric": "score"},
     "corrupt_dataset": {
         "corruptions": "contrast",
         "severities": 1,
@@ -66,6 +68,12 @@ CALLS = {
         "p": 0.5,
         "corruptions": "contrast",
         "num_workers": 0,
+    },
+    "mitigate_confusion": {
+        "label_field": "model",
+        "evaluate_on": "other",
+        "metric": "score",
+        "model": "no-such-network",
     },
     "poor_quality_but_right": {"metric": "score"},
     "quality_from_predictions": {"predictions": "model"},
@@ -133,6 +141,23 @@ _shares = st.floats(-0.5, 1.5)
 
 # What is almost right, by parameter; ``_junk`` is always among the rest
 STRATEGIES = {
+    "adjustment": st.floats(-1, 2),
+    "checkpoint_dir": st.sampled_from(["new/c", "a.png", "full", "/proc/1/x"]),
+    "checkpoints": st.sampled_from(
+        ["full", "a.png", "no-such", "resnet18//no-such.pt", [["a.png"]]]
+    ),
+    "edges": st.lists(st.floats(), max_size=3),
+    "epochs": st.integers(-1, 2),
+    "evaluate_on": st.sampled_from(["dataset", "empty", "other", "gone"]),
+    "folds": st.integers(-1, 40),
+    "image_size": st.integers(0, 16),
+    "learning_rate": st.floats(-1, 1),
+    "logits": _names,
+    "probabilities": st.just("probabilities"),
+    "seeds": st.integers(-1, 2),
+    "step_size": st.floats(-1, 1),
+    "store_predictions": st.booleans(),
+    "train_on": _collections,
     "brain_key": st.sampled_from(["iqa", "a b", "1", "run_1", "a.b"]),
     "by": _names,
     "cache": st.booleans(),
@@ -311,6 +336,10 @@ class World:
         for field in ("score", "empty_score"):
             fiqa.use_quality_field(self.dataset, field, higher_is_better=True)
         self._empty = fo.Dataset()
+        # Images that the dataset does not have
+        self.other = fo.Dataset()
+        self.other.add_samples([sample.copy() for sample in samples[:4]])
+        fiqa.use_quality_field(self.other, "score", higher_is_better=True)
 
     def collection(self, name):
         """Returns what a name drawn for a collection stands for."""
@@ -326,6 +355,7 @@ class World:
             "dataset": self.dataset,
             "empty": self._empty,
             "view": self.dataset.limit(3),
+            "other": self.other,
         }
         return known.get(name, name)
 
@@ -386,11 +416,13 @@ def world(tmp_path_factory):
 def resolved(world, arguments):
     """Puts what cannot be drawn in the place of its name."""
     found = dict(arguments)
-    for name in ("samples", "view", "dataset"):
+    for name in ("samples", "view", "dataset", "train_on", "evaluate_on"):
         if isinstance(found.get(name), str):
             found[name] = world.collection(found[name])
     if found.get("prior") == "prior":
         found["prior"] = world.prior
+    if isinstance(found.get("probabilities"), str):
+        found["probabilities"] = np.full((1, 2, 12, 2), 0.5)
     return found
 
 
