@@ -15,6 +15,7 @@ except ImportError:
 
 from .build_quality_prior import BuildQualityPrior
 from .compare_quality import CompareQuality
+from .compute_confusion import ComputeConfusion
 from .compute_correctness import ComputeCorrectness, QualityFromPredictions
 from .compute_predictions import ComputePredictions
 from .compute_quality import ComputeQuality
@@ -32,6 +33,7 @@ def register(plugin):
     """Registers everything that fiftyone.yml lists."""
     plugin.register(ComputeQuality)
     plugin.register(ComputePredictions)
+    plugin.register(ComputeConfusion)
     plugin.register(ComputeCorrectness)
     plugin.register(QualityFromPredictions)
     plugin.register(ListQualityMetrics)
