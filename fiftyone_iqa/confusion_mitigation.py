@@ -18,7 +18,7 @@ from .confusion_groups import ScoreBands, image_source, read_hardness
 from .confusion_inputs import read_inputs, read_rows
 from .confusion_training import Recipes, labels_as_numbers
 from .errors import IQAError
-from .scoring.cache import cache_dir
+from .scoring.cache import runs_dir
 from .scoring.quality import progress_bar
 
 _OBJECTIVES = ("erm", "group_dro")
@@ -187,20 +187,9 @@ def mitigate_confusion(
     target = _checked_folder(export_dir)
     bands.check(np.bincount(group[usable & rows.train], minlength=bands.n))
 
-    folder = (
-        cache_dir()
-        / "confusion"
-        / _digest(
-            [
-                recipes.identity,
-                list(map(str, rows.ids)),
-                rows.labels,
-                group.tolist(),
-                step_size,
-                adjustment,
-            ]
-        )
-    )
+    data = [list(map(str, rows.ids)), rows.labels, group.tolist()]
+    run = [recipes.identity, data, step_size, adjustment]
+    folder = runs_dir() / _digest(run)
     n_train = int((usable & rows.train).sum())
     total = len(rows) + 2 * seeds * epochs * n_train
     with progress_bar(total, "Training", progress) as step:

@@ -33,7 +33,7 @@ from .confusion_inputs import (
 from .encoders import get_encoder
 from .encoders.factory import resolve_device
 from .errors import IQAError
-from .scoring.cache import cache_dir
+from .scoring.cache import runs_dir
 
 logger = logging.getLogger(__name__)
 
@@ -170,7 +170,7 @@ class TrainedEnsemble:
             "held_out": self._folds > 0,
         }
         whole = _digest([self.identity, list(map(str, rows.ids)), rows.labels])
-        self._directory = cache_dir() / "confusion" / whole
+        self._directory = runs_dir() / whole
         if self._keep:
             self._directory = Path(options["checkpoint_dir"])
             _check_directory(self._directory, whole)

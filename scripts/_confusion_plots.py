@@ -120,12 +120,13 @@ def plot_easy_hard(images, labels, scores, classes, path, n=6):
     figure, axes = plt.subplots(
         len(classes), 2 * n + 1, figsize=(11, 9), squeeze=False
     )
+    for axis in axes.flat:
+        axis.axis("off")
     for row, name in enumerate(classes):
         own = np.flatnonzero(labels == row)
         order = own[np.argsort(scores[own], kind="stable")]
         shown = [*order[:n], None, *order[-n:]]
         for axis, i in zip(axes[row], shown):
-            axis.axis("off")
             if i is not None:
                 axis.imshow(images[i], cmap="gray_r", vmin=0, vmax=255)
                 axis.set_title(f"{scores[i]:.2f}", fontsize=7, pad=1)

@@ -15,6 +15,7 @@ import hashlib
 import logging
 import os
 import re
+import shutil
 import sqlite3
 import zlib
 from contextlib import closing, contextmanager
@@ -49,6 +50,11 @@ def cache_dir() -> Path:
     return Path(base) / "fiftyone_iqa"
 
 
+def runs_dir() -> Path:
+    """Returns the folder of trainings that have not ended; see confusion."""
+    return cache_dir() / "confusion"
+
+
 def cache_info() -> dict:
     """Returns ``path``, ``n_spaces``, ``n_embeddings`` and ``bytes``."""
     files = _cache_files()
@@ -66,12 +72,14 @@ def cache_info() -> dict:
 
 
 def clear_cache() -> int:
-    """Deletes all cached embeddings.
+    """Deletes all cached embeddings, and trainings that have not ended.
 
     Returns:
         how many bytes were freed
     """
-    freed = 0
+    runs = [path for path in runs_dir().rglob("*") if path.is_file()]
+    freed = sum(path.stat().st_size for path in runs)
+    shutil.rmtree(runs_dir(), ignore_errors=True)
     for path in _cache_files():
         freed += _size(path)
         for suffix in _SUFFIXES:

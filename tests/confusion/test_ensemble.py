@@ -217,7 +217,16 @@ def test_killed_and_resumed(striped, own_cache):
         }
         fiqa.confusion_score(dataset, "truth", **call)
         assert len(trained) <= 2 * 2 * 16 - 2 * n_done
+        assert not list(own_cache.glob("confusion/*"))
         fiqa.confusion_score(dataset, "truth", field_prefix="b", **call)
     np.testing.assert_allclose(
         dataset.values("confusion"), dataset.values("b_confusion"), atol=1e-6
     )
+
+
+def test_what_is_left_of_a_run_is_cleared(own_cache):
+    folder = own_cache / "confusion" / "run" / "fold-0"
+    make(directory=folder).train_epoch(1, step)
+    assert list(folder.glob("*.pt"))
+    assert fiqa.clear_cache() > 10_000
+    assert not (own_cache / "confusion").exists()
