@@ -164,6 +164,7 @@ def confusion_score(
         scored = origin.compute(
             lambda total, label: progress_bar(total, label, progress)
         )
+        run.report.seconds["model"] = time.perf_counter() - start
         freeze(source, plans)
         _write(source, items, run, key, scored, store_predictions)
     report = run.report
