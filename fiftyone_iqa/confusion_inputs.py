@@ -76,7 +76,11 @@ def read_rows(source, label_field, train_on, classes=None) -> Rows:
     Raises:
         IQAError: if there is no such field, or nothing to tell apart
     """
-    columns = _columns(source, label_field)
+    # What is only scored may have no labels at all
+    own_field = label_field
+    if train_on is not None and not source.samples.has_field(label_field):
+        own_field = None
+    columns = _columns(source, own_field)
     n = len(columns[0])
     if label_field is None:
         return _rows(n, columns, np.zeros(n, bool), [])

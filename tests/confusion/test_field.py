@@ -96,6 +96,16 @@ def test_trained_on_others(striped):
     info = other.get_field("confusion").info["iqa"]
     assert info["identity"]["folds"] == 0
     assert info["provenance"]["n_trained_on"] == 30
+
+    # Without labels they get the same scores, and a prior carries over
+    other.rename_sample_field("confusion", "before")
+    other.delete_sample_field("truth")
+    fiqa.confusion_score(other, "truth", train_on=train, **QUICK)
+    assert other.values("confusion") == other.values("before")
+    again = other.get_field("confusion").info["iqa"]
+    assert again["identity"] == info["identity"]
+    with pytest.raises(fiqa.IQAError, match="no field 'nope'"):
+        fiqa.confusion_score(other, "nope", train_on=train, **QUICK)
     with pytest.raises(fiqa.IQAError, match="with train_on= leave it out"):
         fiqa.confusion_score(other, "truth", train_on=train, folds=2, **QUICK)
 
