@@ -47,7 +47,7 @@ def confusion_score(
     classes=None,
     store_predictions=False,
     checkpoint_dir=None,
-    batch_size=128,
+    batch_size=None,
     learning_rate=2e-3,
     seed=0,
     field_prefix=None,
@@ -107,7 +107,8 @@ def confusion_score(
             probabilities as ``confusion_prediction``, as logits ln p
         checkpoint_dir (None): where the weights of every epoch are kept, to
             score other images with ``checkpoints=``; by default none are
-        batch_size (128): images per step
+        batch_size (None): images per step; by default 8 to 128, so that an
+            epoch has 16 steps at least where there are 128 images
         learning_rate (2e-3): of AdamW, after one epoch, falling along a
             cosine
         seed (0): of the first member, and of the folds

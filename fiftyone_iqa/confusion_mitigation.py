@@ -13,6 +13,7 @@ import numpy as np
 from .analysis.clusters import clustered_mean
 from .analysis.estimate import Estimate
 from .arguments import checked
+from .confusion.networks import check_model
 from .confusion.objectives import ERM, GroupDRO
 from .confusion_groups import ScoreBands, image_source, read_hardness
 from .confusion_inputs import read_inputs, read_rows
@@ -104,7 +105,7 @@ def mitigate_confusion(
     step_size=0.01,
     adjustment=0.0,
     export_dir=None,
-    batch_size=128,
+    batch_size=None,
     learning_rate=2e-3,
     seed=1000,
     device=None,
@@ -142,7 +143,8 @@ def mitigate_confusion(
             small groups
         export_dir (None): a folder for the networks' weights, by default
             none are kept
-        batch_size (128): images per step
+        batch_size (None): images per step, see
+            :func:`fiftyone_iqa.confusion_score`
         learning_rate (2e-3): see :func:`fiftyone_iqa.confusion_score`
         seed (1000): of the first network. Take others than the score's own:
             the hard images were chosen by the mistakes of those
@@ -170,9 +172,10 @@ def mitigate_confusion(
         "num_workers": num_workers,
     }
     source, test = image_source(samples), image_source(evaluate_on)
-    recipes = Recipes(options)
+    check_model(model)
     # What is judged comes first, as what is scored does
     rows = read_rows(test, label_field, source.samples)
+    recipes = Recipes(options, int(rows.train.sum()))
     _check_apart(rows, source)
     field, train_hardness = read_hardness(source, metric, higher_is_better)
     _, test_hardness = read_hardness(test, metric, higher_is_better)

@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 IMAGE_SIZE = 64
 FOLDS = 3
+_STEPS = 16
 ENSEMBLE_FILE = "ensemble.json"
 _RUN_FILE = "run.json"
 
@@ -48,6 +49,7 @@ class Recipes:
 
     Args:
         options: of :func:`fiftyone_iqa.confusion_score`
+        n_train: images to train on
 
     Attributes:
         device: a torch device name
@@ -60,14 +62,16 @@ class Recipes:
         IQAError: if they are unusable
     """
 
-    def __init__(self, options: dict):
+    def __init__(self, options: dict, n_train: int):
         self.model = options["model"]
         check_model(self.model)
         self.seeds = range(options["seed"], options["seed"] + options["seeds"])
         self.device = resolve_device(options["device"])
         self.precision = _precision(self.device)
         self.recipe = Recipe(
-            options["epochs"], options["batch_size"], options["learning_rate"]
+            options["epochs"],
+            options["batch_size"] or default_batch_size(n_train),
+            options["learning_rate"],
         )
         self.num_workers = options["num_workers"]
         self.image_size, self.encoder = None, None
@@ -137,11 +141,12 @@ class TrainedEnsemble:
     """
 
     def __init__(self, source, label_field, options):
-        self._recipes = Recipes(options)
+        check_model(options["model"])
         self._rows = read_rows(
             source, label_field, options["train_on"], options["classes"]
         )
         rows = self._rows
+        self._recipes = Recipes(options, int(rows.train.sum()))
         self.n_classes = len(rows.classes)
         self.device = self._recipes.device
         self._keep = options["checkpoint_dir"] is not None
@@ -288,6 +293,11 @@ class TrainedEnsemble:
         for pattern in ("inputs.*", "fold-*/*.pt"):
             for path in self._directory.glob(pattern):
                 path.unlink()
+
+
+def default_batch_size(n: int) -> int:
+    """Returns a power of two that leaves 16 steps an epoch: 8 … 128."""
+    return 2 ** min(max((n // _STEPS).bit_length() - 1, 3), 7)
 
 
 def labels_as_numbers(rows) -> np.ndarray:

@@ -140,6 +140,15 @@ def test_embeddings_and_a_head(striped, encoder_names):
         )
 
 
+@pytest.mark.parametrize(
+    ("n", "size"), [(2, 8), (200, 8), (300, 16), (3000, 128), (10**6, 128)]
+)
+def test_small_collections_get_small_batches(n, size):
+    from fiftyone_iqa.confusion_training import default_batch_size
+
+    assert default_batch_size(n) == size
+
+
 def test_objects(striped):
     import fiftyone as fo
 
