@@ -1,10 +1,7 @@
 """The operator that scores confusion, through FiftyOne's own executor."""
 
-import re
-
 import numpy as np
 import pytest
-from app_browser import run_operator
 
 URI = "@fiftyone-iqa/iqa/compute_confusion"
 QUICK = {
@@ -82,17 +79,3 @@ def test_errors_reach_the_caller(foo, labelled):
     with pytest.raises(ExecutionError, match="pass fewer folds="):
         foo.execute_operator(URI, {"dataset": labelled}, params=params)
     assert not labelled.has_field("confusion")
-
-
-@pytest.mark.browser
-def test_in_the_app(open_app, labelled):
-    page = open_app(labelled)
-    run_operator(page, "Compute confusion")
-    page.get_by_text("8 images", exact=True).wait_for()
-    page.locator(
-        "text=Labels >> xpath=following::*[@role='combobox']"
-    ).first.click()
-    page.get_by_role("option", name="ground_truth", exact=True).click()
-    page.get_by_text(re.compile("^Small head")).first.click()
-    page.get_by_role("option", name=re.compile("^ResNet-8")).click()
-    page.get_by_text("Image size").first.wait_for()
