@@ -16,6 +16,7 @@ import os
 import reprlib
 from collections.abc import Iterable, Mapping
 
+from .database import explained_errors
 from .errors import IQAError
 
 _MOST_VALUES = 1_000_000  # of a list; an endless iterator is none
@@ -36,17 +37,20 @@ def checked(function):
 
     Raises:
         IQAError: in one sentence that names the argument
+        DatabaseUnreachableError: if the database goes away during the call
+        DatasetDeletedError: if the dataset does
     """
     signature = inspect.signature(function)
 
     @functools.wraps(function)
     def call(*args, **kwargs):
         bound = signature.bind(*args, **kwargs)
-        for name, value in bound.arguments.items():
-            default = signature.parameters[name].default
-            if name in CHECKS and not (value is None and default is None):
-                bound.arguments[name] = _check(name, value)
-        return function(*bound.args, **bound.kwargs)
+        with explained_errors(bound.arguments.values()):
+            for name, value in bound.arguments.items():
+                default = signature.parameters[name].default
+                if name in CHECKS and not (value is None and default is None):
+                    bound.arguments[name] = _check(name, value)
+            return function(*bound.args, **bound.kwargs)
 
     return call
 

@@ -89,6 +89,8 @@ def score_on_cluster(
             total = ray.get(counter.total.remote())
             step(total - seen)
             seen = total
+        # Workers do not wait for what they count to arrive
+        step(len(needs) - seen)
     finally:
         for actor in [*workers, counter]:
             ray.kill(actor)
@@ -123,20 +125,29 @@ class _Worker:
     """Scores shards on one machine; keeps its encoder from one to the next."""
 
     def __init__(self, dataset_name, call, encoder, counter):
+        self._dataset_name = dataset_name
+        self._call = call
+        self._encoder_name = encoder
+        self._counter = counter
+        self._dataset = None
+        self._encoder = None
+
+    def _load(self):
+        """Not when the actor is made: an error there is a dead actor's."""
         import fiftyone as fo
 
         from ..encoders import get_encoder
 
-        self._dataset = fo.load_dataset(dataset_name)
-        self._call = call
-        self._counter = counter
-        self._encoder = None
-        if encoder is not None:
-            name, precision = encoder
-            self._encoder = get_encoder(name, call["device"], precision)
+        if self._dataset is None:
+            self._dataset = fo.load_dataset(self._dataset_name)
+        if self._encoder is None and self._encoder_name is not None:
+            name, precision = self._encoder_name
+            self._encoder = get_encoder(name, self._call["device"], precision)
 
     def score(self, shard, ids):
         from .quality import compute_quality
+
+        self._load()
 
         def progress(bar):
             # Nobody waits for the answer. A bar of class names comes first

@@ -89,13 +89,52 @@ def resolve_plans(
 
 
 def freeze(source: SampleSource, plans: list[Plan]) -> None:
-    """Declares the fields and writes each configuration to its ``info``."""
-    label_sets = dict(source.dataset.info.get(LABEL_SETS_KEY) or {})
-    n_label_sets = len(label_sets)
+    """Declares the fields and writes each configuration to its ``info``.
+
+    Raises:
+        DatasetDeletedError: if the dataset has been deleted meanwhile
+    """
+    source.check_there()
     for plan in plans:
         if plan.must_clear:
             source.clear(plan.fields.values())
+    _declare(source, plans)
 
+
+def keep_declared(source: SampleSource, plans: list[Plan]) -> None:
+    """Declares again what a process that started together overwrote.
+
+    FiftyOne writes the list of a dataset's fields as a whole: of two
+    processes that add fields at the same instant, one may lose its own, and
+    their values would be in the database where nobody sees them.
+
+    Raises:
+        ConfigurationMismatchError: if a process has meanwhile given a field
+            another configuration
+        DatasetDeletedError: if the dataset has been deleted meanwhile
+    """
+    source.check_there()
+    source.dataset.reload()
+    for plan in plans:
+        for name in plan.fields.values():
+            field = source.get_field(name)
+            info = (field.info or {}).get(INFO_KEY) or {} if field else {}
+            identity = plan.configuration.identity
+            if info and info.get("identity") != identity:
+                raise ConfigurationMismatchError(
+                    f"While field {source.field_root + name!r} was scored, "
+                    "another process gave it another configuration: "
+                    f"{_difference(identity, info.get('identity') or {})}. It "
+                    "may now hold scores of both; score the whole dataset "
+                    "with overwrite=True"
+                )
+    _declare(source, plans)
+
+
+def _declare(source, plans):
+    label_sets = dict(source.dataset.info.get(LABEL_SETS_KEY) or {})
+    n_label_sets = len(label_sets)
+    for plan in plans:
         for output in plan.metric.spec.outputs:
             source.declare(
                 plan.fields[output.suffix],

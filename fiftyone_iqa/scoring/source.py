@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
+from ..database import check_not_deleted
 from ..errors import IQAError
 from ..metrics.registry import PREDICTION, Output, Prediction
 
@@ -185,7 +186,7 @@ class SampleSource:
             self._add_field(
                 name, ftype, description=description, info=info, **options
             )
-        else:
+        elif (field.description, field.info) != (description, info):
             field.description = description
             field.info = info
             field.save()
@@ -235,6 +236,10 @@ class SampleSource:
             for id_, update in zip(ids, map(self._update, rows))
         ]
         self.dataset._bulk_write(operations, ids=ids)
+
+    def check_there(self) -> None:
+        """See :func:`fiftyone_iqa.database.check_not_deleted`."""
+        check_not_deleted(self.dataset)
 
     def _update(self, row, root=""):
         update = {
