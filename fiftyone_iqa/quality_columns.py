@@ -10,7 +10,7 @@ import numpy as np
 
 from .errors import IQAError
 from .metrics.registry import HIGHER, LOWER, PREDICTION, get_metric
-from .reading import is_list, read_values
+from .reading import is_list, name_fields, read_values
 from .scoring.source import INFO_KEY
 
 SOURCE_FIELD = "source_id"
@@ -312,18 +312,33 @@ class QualityColumns:
         return np.array(self.column(path), dtype=float)
 
     def groups(self, paths: Sequence[str]) -> list:
-        """Returns ``n`` tuples of the fields' values, None where any is."""
-        columns = [self.column(path) for path in paths]
+        """Returns ``n`` tuples of the fields' values, None where any is.
+
+        Raises:
+            IQAError: if a field is missing or its values are no names
+        """
+        columns = [self.names(path) for path in paths]
         return [
             None if any(v is None for v in row) else row
             for row in zip(*columns)
         ]
 
     def names(self, by: Sequence[str] | str) -> list:
-        """Returns ``n`` names of slices: one field's values, or tuples."""
-        if isinstance(by, str):
-            return self.column(by)
-        return self.groups(list(by))
+        """Returns ``n`` names of slices: one field's values, or tuples.
+
+        Raises:
+            IQAError: if a field is missing or its values are no names
+        """
+        if not isinstance(by, str):
+            return self.groups(list(by))
+        self._check(by)
+        field = self._samples.get_field(by)
+        if not isinstance(field, name_fields()):
+            raise IQAError(
+                f"Field {by!r} is a {type(field).__name__}; groups and slices "
+                "are the values of a text, number, boolean or date field"
+            )
+        return self.column(by)
 
     def tags(self) -> dict:
         """Returns ``{tag: (n,) bool}`` of the samples' tags."""

@@ -52,6 +52,13 @@ def _without_collection():
             gc.enable()
 
 
+def name_fields() -> tuple:
+    """Returns the classes of fields whose values can name a group."""
+    import fiftyone as fo
+
+    return (*_plain_fields(), fo.DateField, fo.DateTimeField)
+
+
 def _plain_fields():
     import fiftyone as fo
 

@@ -336,7 +336,7 @@ def test_no_samples_or_no_key(grid):
         fiqa.build_quality_prior(grid.match({"severity": 9}), "good", "right")
     with pytest.raises(IQAError, match="dataset or view"):
         fiqa.build_quality_prior("grid", "good", "right")
-    with pytest.raises(ValueError, match="valid variable name"):
+    with pytest.raises(IQAError, match="letters, digits and underscores"):
         fiqa.build_quality_prior(
             grid, "good", "right", brain_key="no key", progress=False
         )

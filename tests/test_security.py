@@ -25,7 +25,7 @@ DANGEROUS = {
     "os.system": set(),
     "os.popen": set(),
     "pickle.load": set(),
-    "pickle.loads": {"fiftyone_iqa/scoring/worker.py"},
+    "pickle.loads": {"fiftyone_iqa/processes.py"},
     "dill.load": set(),
     "dill.loads": set(),
     "joblib.load": set(),
