@@ -16,8 +16,8 @@ import os
 import reprlib
 from collections.abc import Iterable, Mapping
 
-from .database import explained_errors
 from .errors import IQAError
+from .faults import explained_errors, root_dataset
 
 _MOST_VALUES = 1_000_000  # of a list; an endless iterator is none
 _MOST_WORKERS = 1024
@@ -98,9 +98,9 @@ def _collection(value):
             "samples must be a FiftyOne dataset or view, not "
             f"{type(value).__name__}"
         )
-    if value._root_dataset.deleted:
-        name = value._root_dataset.name
-        raise IQAError(f"Dataset {name!r} has been deleted")
+    dataset = root_dataset(value)
+    if dataset.deleted:
+        raise IQAError(f"Dataset {dataset.name!r} has been deleted")
     return value
 
 

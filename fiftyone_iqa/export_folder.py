@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -11,12 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import IQAError
+from .faults import what_to_do
 
 CSV_NAME = "manifest.csv"
 JSON_NAME = "manifest.json"
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def absolute_folder(export_dir) -> Path:
@@ -99,11 +96,8 @@ def disk_errors(folder: Path):
     try:
         yield
     except OSError as e:
-        if e.errno in _FULL:
-            todo = "make room there, or pass another folder"
-        elif e.errno in _FORBIDDEN:
-            todo = "pass a folder you may write, and images you may read"
-        else:
+        todo = what_to_do(e)
+        if todo is None:
             raise
         raise IQAError(
             f"The export to {folder} failed ({e}) and is undone: {todo}"

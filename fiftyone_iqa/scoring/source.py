@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from ..database import check_not_deleted
 from ..errors import IQAError
+from ..faults import check_not_deleted, is_empty
 from ..metrics.registry import PREDICTION, Output, Prediction
 
 FAILURE_FIELD = "iqa_failure"
@@ -55,7 +55,7 @@ def open_source(samples) -> SampleSource:
             "Videos are not scored directly; pass a frames view: "
             "samples.to_frames(sample_frames=True)"
         )
-    if not samples:
+    if is_empty(samples):
         raise IQAError(f"{_name(samples)} is empty: there is nothing to score")
     if samples.media_type != fom.IMAGE:
         raise IQAError(
@@ -238,7 +238,7 @@ class SampleSource:
         self.dataset._bulk_write(operations, ids=ids)
 
     def check_there(self) -> None:
-        """See :func:`fiftyone_iqa.database.check_not_deleted`."""
+        """See :func:`fiftyone_iqa.faults.check_not_deleted`."""
         check_not_deleted(self.dataset)
 
     def _update(self, row, root=""):

@@ -102,8 +102,9 @@ def test_values_and_counts_are_those_of_a_local_run(
 
 @pytest.mark.usefixtures("small_shards")
 def test_the_shard_of_a_killed_worker_is_scored_by_another(
-    make_dataset, write_images, caplog
+    make_dataset, write_images, caplog, record_property
 ):
+    record_property("fault", "SIGKILL of a Ray worker")
     paths = write_images(20, size=(500, 700))
     dataset = make_dataset(paths=paths * 6)
     killed = []

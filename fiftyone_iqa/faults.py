@@ -1,11 +1,12 @@
-"""A database that goes away during a call, and a dataset that is deleted.
+"""What goes away during a call: the database, the dataset, room on a disk.
 
-Both surface as whatever the driver or FiftyOne happened to be doing. Here
-they become one sentence that says what to do next.
+It surfaces as an error of whatever a library was doing. Here it becomes one
+sentence that says what to do next.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 from contextlib import contextmanager
@@ -18,10 +19,14 @@ from .errors import (
 
 logger = logging.getLogger(__name__)
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_SQLITE_FULL = "database or disk is full"
+
 
 @contextmanager
 def explained_errors(arguments):
-    """Says in one sentence that the database or a dataset is gone.
+    """Says in one sentence what went away during a call.
 
     Args:
         arguments: of the call inside; the collections among them are those
@@ -30,13 +35,14 @@ def explained_errors(arguments):
     Raises:
         DatabaseUnreachableError: instead of the driver's errors
         DatasetDeletedError: instead of what follows from a deletion
+        IQAError: if a disk is full, or a file may not be read or written
     """
     try:
         yield
     except IQAError:
         raise
     except Exception as e:
-        error = _unreachable(e) or _deleted(arguments)
+        error = _unreachable(e) or _no_room(e) or _deleted(arguments)
         if error is None:
             raise
         logger.debug("The call ended with", exc_info=True)
@@ -66,6 +72,26 @@ def check_not_deleted(dataset) -> None:
         )
 
 
+def is_empty(samples) -> bool:
+    """Returns whether a collection has no samples.
+
+    ``bool(dataset)`` asks the database's statistics, which say 0 after a
+    server was killed.
+    """
+    return samples.limit(1).count() == 0
+
+
+def root_dataset(samples):
+    """Returns a collection's dataset, also of a dataset that is deleted."""
+    import fiftyone.core.dataset as fod
+
+    return (
+        samples
+        if isinstance(samples, fod.Dataset)
+        else (samples._root_dataset)
+    )
+
+
 def _unreachable(error):
     # Who raises its errors has imported it
     errors = sys.modules.get("pymongo.errors")
@@ -79,6 +105,29 @@ def _unreachable(error):
     )
 
 
+def what_to_do(error) -> str | None:
+    """Returns what to do where a disk is full or forbidden, else None."""
+    if str(error) == _SQLITE_FULL:
+        return "make room there, or choose another folder"
+    if not isinstance(error, OSError):
+        return None
+    if error.errno in _FULL:
+        return "make room there, or choose another folder"
+    if error.errno in _FORBIDDEN:
+        return "choose a folder you may write, and files you may read"
+    return None
+
+
+def _no_room(error):
+    todo = what_to_do(error)
+    if todo is None:
+        return None
+    return IQAError(
+        f"The call was cut off ({error}). What was written before is kept: "
+        f"{todo}, then call again"
+    )
+
+
 def _deleted(arguments):
     collections = sys.modules.get("fiftyone.core.collections")
     if collections is None:
@@ -87,7 +136,7 @@ def _deleted(arguments):
         if not isinstance(value, collections.SampleCollection):
             continue
         try:
-            check_not_deleted(value._root_dataset)
+            check_not_deleted(root_dataset(value))
         except DatasetDeletedError as e:
             return e
         except Exception as e:
