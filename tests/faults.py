@@ -119,7 +119,10 @@ class Mongod:
 
 @contextmanager
 def small_disk(folder, size):
-    """Mounts an empty disk of a size, such as ``"1m"``, on a new folder."""
+    """Mounts an empty disk of a size, such as ``"1m"``, on a new folder.
+
+    Yields a function that makes it another size.
+    """
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
     try:
@@ -129,8 +132,13 @@ def small_disk(folder, size):
         reason = str(e)
     if reason:
         pytest.skip(f"NOT RUN: no small disk can be mounted ({reason})")
+
+    def resize(size):
+        options = f"remount,size={size}"
+        subprocess.run(["mount", "-o", options, folder], check=True)
+
     try:
-        yield folder
+        yield resize
     finally:
         subprocess.run(["umount", folder], check=True)
 

@@ -26,7 +26,8 @@ def contents(folder):
 
 @pytest.mark.parametrize("kind", [None, "ImageDirectory"])
 def test_a_disk_that_fills_up(dataset, tmp_path, record_property, kind):
-    with small_disk(tmp_path / "disk", "1500k") as disk:
+    disk = tmp_path / "disk"
+    with small_disk(disk, "1500k"):
         fiqa.export_slice(dataset.limit(1), disk / "old", kind)
         before = contents(disk)
         for folder in (disk / "new" / "deep", disk / "old"):
@@ -44,7 +45,8 @@ def test_a_disk_that_fills_up(dataset, tmp_path, record_property, kind):
 
 def test_a_disk_that_is_full(dataset, tmp_path, record_property):
     """Not even the note that an export is under way fits."""
-    with small_disk(tmp_path / "disk", "1500k") as disk:
+    disk = tmp_path / "disk"
+    with small_disk(disk, "1500k"):
         fiqa.export_slice(dataset.limit(1), disk / "old")
         with (
             pytest.raises(OSError, match="No space left"),
