@@ -1,44 +1,62 @@
-"""Shards given to processes by somebody else: FiftyOne Enterprise's way."""
+"""Shards of one dataset, scored by processes of somebody else's.
+
+What FiftyOne Enterprise's distributed execution does, by means of the open
+version: delegated operations of disjoint views, and several processes that
+take them out of the queue.
+"""
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import fiftyone_iqa as fiqa
 
-_OPERATOR = """
-import sys
-import fiftyone as fo
-import fiftyone.operators as foo
-
-name, start, stop = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-dataset = fo.load_dataset(name)
-operator = foo.get_operator("@fiftyone-iqa/iqa/compute_quality")
-print(operator(dataset[start:stop], metrics=["tv", "blur"]).n_scored)
-"""
+URI = "@fiftyone-iqa/iqa/compute_quality"
 
 
-def test_the_operator_scores_shards_in_processes_of_their_own(make_dataset):
+def test_the_operator_scores_shards_in_processes_of_their_own(
+    foo, make_dataset
+):
     """At the same time, on one database; no step before or after them."""
-    dataset = make_dataset(40)
+    from fiftyone.operators.delegated import DelegatedOperationService
+
+    dataset = make_dataset(40, persistent=True)
     other = dataset.clone()
-    processes = [
-        subprocess.Popen(
-            [
-                *(sys.executable, "-c", _OPERATOR),
-                *(dataset.name, str(start), str(start + 20)),
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    operator = foo.get_operator(URI)
+    for start in range(0, 40, 10):
+        view = dataset[start : start + 10]
+        operator(view, metrics=["tv", "blur"], delegate=True)
+    service = DelegatedOperationService()
+
+    def operations():
+        return service.list_operations(
+            operator=URI, dataset_name=dataset.name
         )
-        for start in (0, 20)
+
+    launch = [Path(sys.executable).parent / "fiftyone", "delegated", "launch"]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    workers = [
+        subprocess.Popen(launch, env=env, stdout=subprocess.DEVNULL)
+        for _ in range(2)
     ]
-    for process in processes:
-        out, said = process.communicate(timeout=180)
-        assert process.returncode == 0, said
-        assert out.split()[-1] == "40", "two metrics of twenty images"
+    try:
+        deadline = time.monotonic() + 180
+        while any(o.run_state in ("queued", "running") for o in operations()):
+            assert time.monotonic() < deadline
+            assert all(worker.poll() is None for worker in workers)
+            time.sleep(0.2)
+    finally:
+        for worker in workers:
+            worker.send_signal(signal.SIGINT)
+        for worker in workers:
+            worker.wait(30)
+    done = operations()
+    assert [o.run_state for o in done] == ["completed"] * 4
+    # Four shards of ten images and two metrics
+    assert [o.result.result["scored"] for o in done] == [20] * 4
     dataset.reload()
     fiqa.compute_quality(other, ("tv", "blur"))
     for field in ("tv", "blur"):
