@@ -49,27 +49,33 @@ def explained_errors(arguments):
         raise error from None
 
 
-def check_not_deleted(dataset) -> None:
-    """Refuses a dataset that has been deleted, by whatever process.
+def stored(dataset, *keys: str) -> dict:
+    """Returns what the database has of a dataset, whoever wrote it.
 
-    Writes to a dataset that is not there any more succeed and change nothing,
-    so somebody has to ask.
+    Writes to a dataset that somebody has deleted succeed and change nothing,
+    so one has to ask.
+
+    Args:
+        dataset: a ``fiftyone.core.dataset.Dataset``
+        *keys: of its document
 
     Raises:
-        DatasetDeletedError: if it is no longer in the database
+        DatasetDeletedError: if it is no longer there
     """
     import fiftyone.core.odm as foo
 
-    here = not dataset.deleted
-    if here:
-        query = {"_id": dataset._doc.id}
-        here = foo.get_db_conn().datasets.find_one(query, {"_id": 1})
-    if not here:
+    found = None
+    if not dataset.deleted:
+        found = foo.get_db_conn().datasets.find_one(
+            {"_id": dataset._doc.id}, {"_id": 1, **dict.fromkeys(keys, 1)}
+        )
+    if found is None:
         raise DatasetDeletedError(
             f"Dataset {dataset.name!r} was deleted during this call, and the "
             "results with it; nothing was written anywhere else. Call again "
             "with another dataset"
         )
+    return found
 
 
 def is_empty(samples) -> bool:
@@ -136,7 +142,7 @@ def _deleted(arguments):
         if not isinstance(value, collections.SampleCollection):
             continue
         try:
-            check_not_deleted(root_dataset(value))
+            stored(root_dataset(value))
         except DatasetDeletedError as e:
             return e
         except Exception as e:

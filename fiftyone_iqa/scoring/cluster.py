@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 _SHARDS_PER_WORKER = 4
 _MIN_SHARD = 200
+_MAX_SHARD = 100_000  # ids in one query, of which 16 MB are too much
 _ATTEMPTS = 3
 _POLL_SECONDS = 0.5
 
@@ -227,7 +228,7 @@ def _may_use_gpu(device):
 
 def _shards(needs, n_workers):
     size = math.ceil(len(needs) / (n_workers * _SHARDS_PER_WORKER))
-    size = max(size, _MIN_SHARD)
+    size = min(max(size, _MIN_SHARD), _MAX_SHARD)
     for number, start in enumerate(range(0, len(needs), size)):
         part = needs[start : start + size]
         needed = Counter(key for _, keys in part for key in keys)

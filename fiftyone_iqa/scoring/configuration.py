@@ -16,7 +16,7 @@ from ..metrics.registry import (
     Metric,
     get_metric,
 )
-from .source import INFO_KEY, SampleSource
+from .source import FAILURE_FIELD, INFO_KEY, SampleSource
 
 logger = logging.getLogger(__name__)
 
@@ -113,22 +113,26 @@ def keep_declared(source: SampleSource, plans: list[Plan]) -> None:
             another configuration
         DatasetDeletedError: if the dataset has been deleted meanwhile
     """
-    source.check_there()
-    source.dataset.reload()
+    names = [name for plan in plans for name in plan.fields.values()]
+    infos, dataset_info = source.stored([*names, FAILURE_FIELD])
+    complete = None not in infos.values()
+    label_sets = dataset_info.get(LABEL_SETS_KEY) or {}
     for plan in plans:
+        labels = plan.configuration.resources.get("labels")
+        complete &= labels is None or labels.hash in label_sets
+        identity = plan.configuration.identity
         for name in plan.fields.values():
-            field = source.get_field(name)
-            info = (field.info or {}).get(INFO_KEY) or {} if field else {}
-            identity = plan.configuration.identity
-            if info and info.get("identity") != identity:
+            other = ((infos[name] or {}).get(INFO_KEY) or {}).get("identity")
+            if other is not None and other != identity:
                 raise ConfigurationMismatchError(
                     f"While field {source.field_root + name!r} was scored, "
                     "another process gave it another configuration: "
-                    f"{_difference(identity, info.get('identity') or {})}. It "
-                    "may now hold scores of both; score the whole dataset "
-                    "with overwrite=True"
+                    f"{_difference(identity, other)}. It may now hold scores "
+                    "of both; score the whole dataset with overwrite=True"
                 )
-    _declare(source, plans)
+    if not complete:
+        source.dataset.reload()
+        _declare(source, plans)
 
 
 def _declare(source, plans):

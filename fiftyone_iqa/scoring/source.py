@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from ..errors import IQAError
-from ..faults import check_not_deleted, is_empty
+from ..faults import is_empty, stored
 from ..metrics.registry import PREDICTION, Output, Prediction
 
 FAILURE_FIELD = "iqa_failure"
@@ -96,6 +96,7 @@ class SampleSource:
 
     field_root = ""
     view_root = ""
+    fields_key = "sample_fields"
 
     def __init__(self, samples):
         self.samples = samples
@@ -168,6 +169,30 @@ class SampleSource:
             else 0
         )
 
+    def stored(self, names) -> tuple[dict, dict]:
+        """Reads what the database says, not what this process remembers.
+
+        Returns:
+            ``({name: the field's info, or None if there is no such field},
+            the dataset's info)``
+
+        Raises:
+            DatasetDeletedError: if the dataset has been deleted
+        """
+        found = stored(self.dataset, self.fields_key, "info")
+        infos = {}
+        for name in names:
+            fields, info = found[self.fields_key], None
+            for part in (self.field_root + name).split("."):
+                if part == "frames" and self.fields_key == "frame_fields":
+                    continue
+                field = next((f for f in fields if f["name"] == part), {})
+                fields = field.get("fields") or []
+            if field:
+                info = field.get("info") or {}
+            infos[name] = info
+        return infos, found.get("info") or {}
+
     # -- declaring --------------------------------------------------------
 
     def declare(self, name: str, output: Output, info: dict) -> None:
@@ -238,8 +263,12 @@ class SampleSource:
         self.dataset._bulk_write(operations, ids=ids)
 
     def check_there(self) -> None:
-        """See :func:`fiftyone_iqa.faults.check_not_deleted`."""
-        check_not_deleted(self.dataset)
+        """Refuses a dataset that has been deleted meanwhile.
+
+        Raises:
+            DatasetDeletedError: if it has
+        """
+        stored(self.dataset)
 
     def _update(self, row, root=""):
         update = {
@@ -283,6 +312,7 @@ class FrameSource(SampleSource):
     """Frames of a frames view; values land on the frames of the dataset."""
 
     field_root = "frames."
+    fields_key = "frame_fields"
 
     def __init__(self, samples):
         super().__init__(samples)

@@ -32,9 +32,7 @@ def test_the_operator_scores_shards_in_processes_of_their_own(
     service = DelegatedOperationService()
 
     def operations():
-        return service.list_operations(
-            operator=URI, dataset_name=dataset.name
-        )
+        return service.list_operations(operator=URI, dataset_name=dataset.name)
 
     launch = [Path(sys.executable).parent / "fiftyone", "delegated", "launch"]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

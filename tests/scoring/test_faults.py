@@ -212,8 +212,35 @@ def test_two_scorers_at_once(make_dataset, write_images, record_property):
     assert [m.skipped for m in again.metrics] == [n] * 2
 
 
-def test_a_field_that_another_process_overwrites_is_declared_again(
-    make_dataset, record_property
+def collection_of(kind, make_dataset, paths):
+    """Returns a collection of a kind, and where its dataset has a score."""
+    import fiftyone as fo
+
+    if kind == "frames":
+        dataset = make_dataset(paths=["a.mp4"])
+        sample = dataset.first()
+        for number, path in enumerate(paths, 1):
+            sample.frames[number] = fo.Frame(filepath=path)
+        sample.save()
+        return dataset.to_frames(), "frames.brightness"
+    dataset = make_dataset(paths=paths)
+    if kind == "samples":
+        return dataset, "brightness"
+    dataset.set_values(
+        "boxes",
+        [
+            fo.Detections(
+                detections=[fo.Detection(bounding_box=[0, 0, 0.5, 0.5])]
+            )
+            for _ in paths
+        ],
+    )
+    return dataset.to_patches("boxes"), "boxes.detections.brightness"
+
+
+@pytest.mark.parametrize("kind", ["samples", "patches", "frames"])
+def test_fields_that_another_process_overwrites_are_declared_again(
+    kind, make_dataset, write_images, record_property
 ):
     """FiftyOne writes lists of fields as a whole; the last one wins.
 
@@ -222,22 +249,27 @@ def test_a_field_that_another_process_overwrites_is_declared_again(
     import fiftyone.core.odm as foo
 
     record_property("fault", "another process overwrites the list of fields")
-    dataset = make_dataset(8)
-    datasets = foo.get_db_conn().datasets
+    samples, path = collection_of(kind, make_dataset, write_images(8))
+    dataset = samples._root_dataset
+    datasets, query = foo.get_db_conn().datasets, {"name": dataset.name}
+    lists = datasets.find_one(query, {"sample_fields": 1, "frame_fields": 1})
+    overwritten = []
 
     def overwrite(bar):
-        datasets.update_one(
-            {"name": dataset.name},
-            {"$pull": {"sample_fields": {"name": "brightness"}}},
-        )
+        if not overwritten:
+            overwritten.append(datasets.update_one(query, {"$set": lists}))
 
-    fiqa.compute_quality(dataset, METRICS, progress=overwrite)
-    stored = datasets.find_one({"name": dataset.name})["sample_fields"]
-    assert [f["name"] for f in stored].count("brightness") == 1
+    fiqa.compute_quality(samples, METRICS, progress=overwrite)
+    assert overwritten[0].modified_count == 1
     dataset.reload()
-    info = dataset.get_field("brightness").info
+    info = dataset.get_field(path).info
     assert info["iqa"]["metric"] == "brightness"
-    assert None not in dataset.values("brightness")
+    assert len(dataset.values(path, unwind=True)) == 8
+    assert None not in dataset.values(path, unwind=True)
+    failures = path.replace("brightness", "iqa_failure")
+    assert dataset.get_field(failures) is not None
+    again = fiqa.compute_quality(samples, METRICS)
+    assert [m.skipped for m in again.metrics] == [8, 8]
 
 
 def test_a_configuration_that_changes_meanwhile_is_noticed(
