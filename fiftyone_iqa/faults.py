@@ -21,7 +21,6 @@ logger = logging.getLogger(__name__)
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
-_SQLITE_FULL = "database or disk is full"
 
 
 @contextmanager
@@ -71,9 +70,9 @@ def stored(dataset, *keys: str) -> dict:
         )
     if found is None:
         raise DatasetDeletedError(
-            f"Dataset {dataset.name!r} was deleted during this call, and the "
-            "results with it; nothing was written anywhere else. Call again "
-            "with another dataset"
+            f"Dataset {dataset.name!r} is no longer in the database: it was "
+            "deleted, and what was written to it is gone. Nothing else was "
+            "changed; pass another dataset"
         )
     return found
 
@@ -91,11 +90,9 @@ def root_dataset(samples):
     """Returns a collection's dataset, also of a dataset that is deleted."""
     import fiftyone.core.dataset as fod
 
-    return (
-        samples
-        if isinstance(samples, fod.Dataset)
-        else (samples._root_dataset)
-    )
+    if isinstance(samples, fod.Dataset):
+        return samples
+    return samples._root_dataset
 
 
 def _unreachable(error):
@@ -103,18 +100,16 @@ def _unreachable(error):
     errors = sys.modules.get("pymongo.errors")
     if errors is None or not isinstance(error, errors.ConnectionFailure):
         return None
-    reason = str(error).split(", Timeout:")[0].splitlines()[0]
+    reason = " ".join(str(error).split(", Timeout:")[0].split())
     return DatabaseUnreachableError(
         f"The connection to FiftyOne's database was lost ({reason}). What was "
-        "written before is kept and no sample is half written: see that the "
-        "database runs again, then call again to do the rest"
+        "written before is kept: see that the database runs again, then call "
+        "again to do the rest"
     )
 
 
 def what_to_do(error) -> str | None:
     """Returns what to do where a disk is full or forbidden, else None."""
-    if str(error) == _SQLITE_FULL:
-        return "make room there, or choose another folder"
     if not isinstance(error, OSError):
         return None
     if error.errno in _FULL:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections import Counter, deque
 from dataclasses import dataclass, replace
 
@@ -173,6 +174,8 @@ def _connected_ray():
             "executor='ray' needs Ray: pip install 'fiftyone-iqa[ray]'"
         ) from None
     if not ray.is_initialized():
+        # A cluster that is started here sends no statistics to Ray's makers
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         # RAY_ADDRESS, or a running cluster on this machine, or a new one
         ray.init(ignore_reinit_error=True, log_to_driver=False)
     return ray

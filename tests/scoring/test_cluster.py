@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import signal
+import tempfile
 import threading
 import time
 
@@ -19,13 +21,23 @@ psutil = pytest.importorskip("psutil")
 def cluster(database):
     """A cluster of two workers; at the end nothing of it may be left."""
     before = set(psutil.Process().children(recursive=True))
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    # Of a short name: there are sockets in it
+    folder = tempfile.mkdtemp(prefix="iqa-ray-")
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=100 * 1024**2,
+        _temp_dir=folder,
+    )
     processes = set(psutil.Process().children(recursive=True)) - before
     assert any("raylet" in process.name() for process in processes)
     yield
     processes |= set(psutil.Process().children(recursive=True)) - before
     ray.shutdown()
     _, alive = psutil.wait_procs(processes, timeout=20)
+    shutil.rmtree(folder, ignore_errors=True)
     assert not alive, f"Ray's processes are still there: {alive}"
 
 
