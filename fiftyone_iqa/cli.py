@@ -137,7 +137,7 @@ def _cache(args):
 
     print(f"Embedding cache: {info['path']}")
     print(
-        f"{info['n_embeddings']} embeddings in {info['n_files']} files, "
+        f"{info['n_embeddings']} embeddings in {info['n_spaces']} spaces, "
         f"{_size(info['bytes'])}"
     )
 

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+BATCH = 32
+
 COLUMNS = (
     "part",
     "contender",
@@ -17,14 +19,15 @@ COLUMNS = (
     "rate",
     "low",
     "high",
-    "ratio",
     "against",
+    "ratio",
+    "target",
+    "met",
     "repeats",
-    "note",
 )
 
 
-@dataclass
+@dataclass(frozen=True)
 class Contender:
     """One way to do the work.
 
@@ -32,19 +35,31 @@ class Contender:
         name: of the way
         run: does it once; returns how many units it did, or (units, seconds)
             where it takes the time itself
-        n: units per run, for the table; 0 takes what the first run returned
-        note: for the table
     """
 
     name: str
     run: Callable
-    note: str = ""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A comparison of two contenders.
+
+    Attributes:
+        name: of the one
+        against: name of the other
+        target: the ratio of their rates that is aimed at, if any
+    """
+
+    name: str
+    against: str
+    target: float | None = None
 
 
 def race(
     part: str,
     contenders: list[Contender],
-    against: dict[str, str] | str,
+    pairs: list[Pair],
     repeats: int,
     unit: str = "images/s",
 ) -> list[dict]:
@@ -53,14 +68,14 @@ def race(
     Args:
         part: name of the part
         contenders: the ways; each is run once before, unmeasured
-        against: name of the contender the others are compared to, or
-            ``{name: name it is compared to}``
+        pairs: which to compare
         repeats: measured rounds
         unit: of the rates
 
     Returns:
-        a row per contender: its median rate with smallest and largest, and
-        the median over rounds of its rate by that of the other one
+        a row per contender that is compared to none, and one per pair: the
+        median rate with smallest and largest, and the median over rounds of
+        the ratio of rates
     """
     rates: dict[str, list[float]] = {c.name: [] for c in contenders}
     sizes: dict[str, int] = {}
@@ -75,31 +90,32 @@ def race(
                 rates[contender.name].append(n / seconds)
 
     rows = []
-    for contender in contenders:
-        own = rates[contender.name]
-        other = (
-            against
-            if isinstance(against, str)
-            else against.get(contender.name)
-        )
-        ratio = None
-        if other is not None:
-            ratio = statistics.median(a / b for a, b in zip(own, rates[other]))
-        rows.append(
-            {
-                "part": part,
-                "contender": contender.name,
-                "n": sizes[contender.name],
-                "unit": unit,
-                "rate": round(statistics.median(own), 2),
-                "low": round(min(own), 2),
-                "high": round(max(own), 2),
-                "ratio": None if ratio is None else round(ratio, 3),
-                "against": other,
-                "repeats": repeats,
-                "note": contender.note,
-            }
-        )
+    for name, own in rates.items():
+        row = {
+            "part": part,
+            "contender": name,
+            "n": sizes[name],
+            "unit": unit,
+            "rate": round(statistics.median(own), 2),
+            "low": round(min(own), 2),
+            "high": round(max(own), 2),
+            "repeats": repeats,
+        }
+        compared = [pair for pair in pairs if pair.name == name]
+        for pair in compared:
+            ratios = [a / b for a, b in zip(own, rates[pair.against])]
+            ratio = statistics.median(ratios)
+            rows.append(
+                {
+                    **row,
+                    "against": pair.against,
+                    "ratio": round(ratio, 3),
+                    "target": pair.target,
+                    "met": pair.target and ratio >= pair.target,
+                }
+            )
+        if not compared:
+            rows.append(row)
     return rows
 
 

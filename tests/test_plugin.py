@@ -254,7 +254,7 @@ def test_command_shows_and_clears_the_cache(monkeypatch, capsys):
 
     info = {
         "path": "/some/where",
-        "n_files": 3,
+        "n_spaces": 3,
         "n_embeddings": 1200,
         "bytes": 2_500_000,
     }
@@ -265,7 +265,7 @@ def test_command_shows_and_clears_the_cache(monkeypatch, capsys):
     )
     assert cli.main(["cache"]) == 0
     out = capsys.readouterr().out
-    assert "/some/where" in out and "1200 embeddings in 3 files" in out
+    assert "/some/where" in out and "1200 embeddings in 3 spaces" in out
     assert "2.5 MB" in out and not cleared
     assert cli.main(["cache", "--clear"]) == 0
     assert "Cleared /some/where (2.5 MB)" in capsys.readouterr().out

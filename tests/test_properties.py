@@ -211,7 +211,7 @@ STRATEGIES = {
     "p": _shares,
     "path": st.sampled_from(["a.png", ".", "full", "null.json", "list.json"]),
     "persistent": st.booleans(),
-    "precision": st.sampled_from(["fp32", "fp8", "FP32"]),
+    "precision": st.sampled_from(["fp32", "auto", "fp8", "FP32"]),
     "predictions": _fields,
     "prior": st.just("prior"),
     "progress": st.sampled_from([True, False, lambda bar: None]),

@@ -11,6 +11,7 @@ from .base import PRECISIONS, Encoder, EncoderUnavailableError
 logger = logging.getLogger(__name__)
 
 DEFAULT = "ViT-B-32/openai"
+_AUTO = "auto"
 
 
 @checked
@@ -40,7 +41,9 @@ def get_encoder(
         device (None): ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``; by
             default a GPU where there is one
         precision ("fp32"): ``"fp32"``, ``"bf16"`` or ``"fp16"``, of the
-            image tower
+            image tower; or ``"auto"``, which measures whether bf16 pays here
+            and keeps Q as it is, see
+            :func:`fiftyone_iqa.encoders.precision.choose_precision`
 
     Returns:
         an :class:`Encoder`
@@ -52,13 +55,35 @@ def get_encoder(
     if isinstance(encoder, Encoder):
         return encoder
 
-    if precision not in PRECISIONS:
+    if precision not in (*PRECISIONS, _AUTO):
         raise IQAError(
-            f"precision must be one of {', '.join(PRECISIONS)}; "
+            f"precision must be one of {', '.join((*PRECISIONS, _AUTO))}; "
             f"got {precision!r}"
         )
 
     device = resolve_device(device)
+    if precision != _AUTO:
+        return _make(encoder, device, precision)
+
+    from .precision import choose_precision
+
+    made = _make(encoder, device, "fp32")
+    if made.precision != "fp32":  # a zoo model chooses its own
+        return made
+    parity = choose_precision(made)
+    logger.info(
+        "Encoder %s runs in %s: bf16 is %.1f times as fast here, moves Q_l "
+        "by up to %.4f and keeps its order to %.4f",
+        made.name,
+        parity.precision,
+        parity.speed_up,
+        parity.max_difference,
+        parity.rank_correlation,
+    )
+    return made
+
+
+def _make(encoder, device, precision):
     if encoder is None:
         encoder, reason = default_encoder(device, precision)
         if encoder.caveat:

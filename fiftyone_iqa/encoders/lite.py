@@ -48,6 +48,7 @@ from .base import (
     EncoderUnavailableError,
     autocast,
     digest_of_arrays,
+    to_device,
     unit_rows,
 )
 from .factory import resolve_device
@@ -161,7 +162,7 @@ class LiteEncoder(Encoder):
         """
         model = self._image_model
         with torch.inference_mode():
-            pixels = torch.as_tensor(batch).to(self.device)
+            pixels = to_device(batch, self.device)
             pixels = normalize(pixels).to(memory_format=self._memory_format)
             with autocast(self.device, self.precision):
                 pooled = model.forward_head(

@@ -13,6 +13,7 @@ from .base import (
     EncoderUnavailableError,
     autocast,
     digest_of_arrays,
+    to_device,
     unit_rows,
 )
 from .hub import cached_weights, hub_reachable
@@ -41,6 +42,10 @@ class OpenCLIPEncoder(Encoder):
         self.device = torch.device(device)
         self.precision = precision
         self._model = model.eval().requires_grad_(False).to(self.device)
+        self._format = torch.contiguous_format
+        if _is_convolutional(model.visual):
+            self._format = torch.channels_last
+            self._model.visual.to(memory_format=self._format)
         self._tokenizer = tokenizer
         self.logit_scale = float(model.logit_scale.detach().exp())
         self.preprocessing, self._normalise = _preprocessing(model, transform)
@@ -56,9 +61,10 @@ class OpenCLIPEncoder(Encoder):
         import torch
 
         with torch.inference_mode():
-            batch = torch.as_tensor(batch).to(self.device, torch.float32)
+            batch = to_device(batch, self.device).float()
             if self._normalise is not None:
                 batch = (batch - self._mean) / self._std
+            batch = batch.contiguous(memory_format=self._format)
             with autocast(self.device, self.precision):
                 embeddings = self._model.encode_image(batch)
             return unit_rows(embeddings.float().cpu().numpy())
@@ -82,6 +88,12 @@ class OpenCLIPEncoder(Encoder):
 
     def _weights_digest(self):
         return digest_of_arrays(self._model.state_dict().items())
+
+
+def _is_convolutional(tower):
+    import torch
+
+    return any(isinstance(m, torch.nn.BatchNorm2d) for m in tower.modules())
 
 
 def _load(name):

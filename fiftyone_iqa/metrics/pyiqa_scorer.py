@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from ..encoders.base import to_device
 from .registry import Scorer
 
 logger = logging.getLogger(__name__)
@@ -158,7 +159,7 @@ class PyiqaScorer(Scorer):
     def _forward(self, images):
         import torch
 
-        batch = torch.from_numpy(np.stack(images)).to(self.device)
+        batch = to_device(np.stack(images), torch.device(self.device))
         with torch.inference_mode():
             batch = batch.permute(0, 3, 1, 2).contiguous().float().div_(255)
             scores = self._network(batch)

@@ -192,6 +192,7 @@ class ZSCLIP(Metric):
             },
             provenance={
                 "encoder_name": encoder.name,
+                **_parity(encoder),
                 "n_classes": len(labels),
                 "classes_from": labels.source,
             },
@@ -206,7 +207,7 @@ class ZSCLIP(Metric):
             configuration.resources["labels"].names,
             configuration.identity["templates"],
         )
-        return _ZSCLIPScorer(
+        return ZSCLIPScorer(
             encoder, texts, configuration.identity["temperature"]
         )
 
@@ -222,7 +223,21 @@ def entropy_direction(temperature: float, logit_scale: float) -> str:
     return LOWER if temperature >= 0.5 * logit_scale else NONE
 
 
-class _ZSCLIPScorer(Scorer):
+def _parity(encoder):
+    if encoder.parity is None:
+        return {}
+    return {"precision_parity": encoder.parity.to_dict()}
+
+
+class ZSCLIPScorer(Scorer):
+    """Scores images against embedded classes.
+
+    Args:
+        encoder: an :class:`fiftyone_iqa.encoders.Encoder`
+        texts: ``(k, d)`` unit rows, one per class
+        temperature: factor on the similarities in the softmax
+    """
+
     def __init__(self, encoder, texts, temperature):
         self._encoder = encoder
         self._texts = texts
@@ -235,9 +250,11 @@ class _ZSCLIPScorer(Scorer):
         self.device = str(encoder.device)
 
     def features(self, inputs):
+        """Returns ``(n, d)`` embeddings of prepared images."""
         return self._encoder.encode_images(np.stack(inputs))
 
     def score(self, features):
+        """See :func:`zsclip_scores`."""
         return zsclip_scores(features, self._texts, self._temperature)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..encoders.base import autocast, digest_of_arrays
+from ..encoders.base import autocast, digest_of_arrays, to_device
 from ..errors import IQAError
 from ..preprocessing import ResizeCrop, TorchTransform
 from .base import TaskModel
@@ -93,7 +93,7 @@ class TorchTaskModel(TaskModel):
 
         normalise = self.preprocessing.normalisation or torch.Tensor.float
         with torch.inference_mode():
-            batch = normalise(torch.as_tensor(batch).to(self.device))
+            batch = normalise(to_device(batch, self.device))
             batch = batch.contiguous(memory_format=self._format)
             with autocast(self.device, self.precision):
                 output = self._module(batch)

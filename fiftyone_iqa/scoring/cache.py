@@ -1,28 +1,39 @@
 """Embeddings on disk: a new label set re-scores without decoding.
 
-One SQLite file per cache space (encoder, precision, preprocessing), in
-write-ahead mode, so that several processes may read and write it at once and
-a killed one loses at most its last transaction. An entry knows the size and
-modification time of the file it came from and is ignored when they changed.
+Two files per cache space (encoder, precision, preprocessing): vectors, one
+after the other in a flat file that is mapped into memory, and an index of
+them in SQLite, in write-ahead mode, so that several processes may read and
+write at once and a killed one loses at most its last transaction. An entry
+knows the size and modification time of the image it came from and is ignored
+when they changed, and the checksum of its vector, since after a power failure
+the index may know vectors that never reached the disk.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 import sqlite3
-from contextlib import closing
+import zlib
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
 
+logger = logging.getLogger(__name__)
+
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS embeddings (
-    key BLOB PRIMARY KEY, size INTEGER, mtime INTEGER, vector BLOB
-) WITHOUT ROWID
+CREATE TABLE IF NOT EXISTS vectors (
+    key BLOB PRIMARY KEY, size INTEGER, mtime INTEGER, slot INTEGER,
+    checksum INTEGER
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS shape (dimension INTEGER, n_slots INTEGER);
 """
 _MAX_VARIABLES = 500
+_SUFFIXES = ("", "-wal", "-shm", ".vectors")
+_FAULTS = (OSError, sqlite3.Error)
 
 
 def cache_dir() -> Path:
@@ -39,18 +50,18 @@ def cache_dir() -> Path:
 
 
 def cache_info() -> dict:
-    """Returns ``path``, ``n_files``, ``n_embeddings`` and ``bytes``."""
+    """Returns ``path``, ``n_spaces``, ``n_embeddings`` and ``bytes``."""
     files = _cache_files()
     n_embeddings = 0
     for path in files:
         with closing(_connect(path)) as connection:
-            query = "SELECT COUNT(*) FROM embeddings"
+            query = "SELECT COUNT(*) FROM vectors"
             n_embeddings += connection.execute(query).fetchone()[0]
     return {
         "path": str(cache_dir()),
-        "n_files": len(files),
+        "n_spaces": len(files),
         "n_embeddings": n_embeddings,
-        "bytes": sum(_size_with_journals(path) for path in files),
+        "bytes": sum(_size(path) for path in files),
     }
 
 
@@ -62,14 +73,17 @@ def clear_cache() -> int:
     """
     freed = 0
     for path in _cache_files():
-        freed += _size_with_journals(path)
-        for suffix in ("", "-wal", "-shm"):
+        freed += _size(path)
+        for suffix in _SUFFIXES:
             Path(f"{path}{suffix}").unlink(missing_ok=True)
     return freed
 
 
 class EmbeddingCache:
     """The embeddings of one cache space. One instance per thread.
+
+    Where the disk is full, or the folder cannot be written, it says so once
+    and from then on holds and takes nothing: scores are what counts.
 
     Args:
         space: what identifies encoder, precision and preprocessing
@@ -78,11 +92,16 @@ class EmbeddingCache:
 
     def __init__(self, space: str, directory=None):
         directory = Path(directory) if directory else cache_dir()
-        directory.mkdir(parents=True, exist_ok=True)
         stem = re.sub(r"[^A-Za-z0-9.]+", "-", space.split("@")[0])[:60]
         digest = hashlib.sha256(space.encode()).hexdigest()[:12]
         self.path = directory / f"{stem}-{digest}.sqlite"
-        self._connection = _connect(self.path)
+        self._connection = self._file = self._map = None
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._connection = _connect(self.path)
+            self._file = _open(f"{self.path}.vectors")
+        except _FAULTS as e:
+            self._give_up(e)
 
     def get(self, sources) -> list[np.ndarray | None]:
         """Looks embeddings up.
@@ -94,21 +113,12 @@ class EmbeddingCache:
             list of ``(d,)`` float32 arrays, None where there is none or the
             file changed
         """
-        found = {}
-        keys = [source.key for source in sources]
-        for start in range(0, len(keys), _MAX_VARIABLES):
-            part = keys[start : start + _MAX_VARIABLES]
-            marks = ",".join("?" * len(part))
-            query = (
-                "SELECT key, size, mtime, vector FROM embeddings "
-                f"WHERE key IN ({marks})"
-            )
-            for key, *row in self._connection.execute(query, part):
-                found[key] = row
-
-        return [
-            self._fresh(source, found.get(source.key)) for source in sources
-        ]
+        if self._file is not None:
+            try:
+                return self._get(sources)
+            except _FAULTS as e:
+                self._give_up(e)
+        return [None] * len(sources)
 
     def put(self, sources, vectors) -> None:
         """Stores embeddings.
@@ -118,28 +128,128 @@ class EmbeddingCache:
             vectors: ``(n, d)`` array
         """
         vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-        rows = [
-            (source.key, source.size, source.mtime, vector.tobytes())
+        pairs = {
+            source.key: (source, vector)
             for source, vector in zip(sources, vectors)
             if source.size is not None
-        ]
-        with self._connection:
-            self._connection.executemany(
-                "INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?, ?)", rows
-            )
+        }
+        if self._file is None or not pairs:
+            return
+        try:
+            with self._writing():
+                self._put(pairs, vectors.shape[1])
+        except _FAULTS as e:
+            self._give_up(e)
 
     def close(self) -> None:
-        """Closes the file."""
-        self._connection.close()
+        """Closes the files."""
+        self._map = None
+        for opened in (self._file, self._connection):
+            if opened is not None:
+                opened.close()
+        self._connection = self._file = None
 
-    @staticmethod
-    def _fresh(source, row):
-        if row is None or source.size is None:
-            return None
-        size, mtime, vector = row
-        if (size, mtime) != (source.size, source.mtime):
-            return None
-        return np.frombuffer(vector, dtype=np.float32)
+    def _give_up(self, error):
+        logger.warning(
+            "Embeddings are not cached in %s: %s. Scoring goes on; make room "
+            "there, or set FIFTYONE_IQA_CACHE_DIR",
+            self.path,
+            error,
+        )
+        self.close()
+
+    def _get(self, sources):
+        found = self._rows([source.key for source in sources])
+        rows = [found.get(source.key) for source in sources]
+        fresh = [
+            i
+            for i, (source, row) in enumerate(zip(sources, rows))
+            if row is not None
+            and source.size is not None
+            and row[:2] == (source.size, source.mtime)
+        ]
+        vectors: list[np.ndarray | None] = [None] * len(sources)
+        if not fresh:
+            return vectors
+        slots = np.array([rows[i][2] for i in fresh])
+        for i, vector in zip(fresh, self._read(slots)):
+            if zlib.crc32(vector) == rows[i][3]:
+                vectors[i] = vector
+        return vectors
+
+    def _put(self, pairs, dimension):
+        first = self._reserve(dimension, len(pairs))
+        block = np.stack([vector for _, vector in pairs.values()])
+        # Entries that are replaced leave their place unused
+        _write(self._file, block, first * block[0].nbytes)
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?, ?)",
+            [
+                (key, source.size, source.mtime, first + i, zlib.crc32(vector))
+                for i, (key, (source, vector)) in enumerate(pairs.items())
+            ],
+        )
+
+    def _rows(self, keys):
+        """Returns ``{key: (size, mtime, slot, checksum)}`` of known keys."""
+        found = {}
+        for start in range(0, len(keys), _MAX_VARIABLES):
+            part = keys[start : start + _MAX_VARIABLES]
+            marks = ",".join("?" * len(part))
+            query = (
+                "SELECT key, size, mtime, slot, checksum FROM vectors "
+                f"WHERE key IN ({marks})"
+            )
+            for key, *row in self._connection.execute(query, part):
+                found[key] = tuple(row)
+        return found
+
+    def _read(self, slots):
+        """Returns ``(n, d)`` copies of the vectors at slots.
+
+        Those that lie beyond the end of a file that was cut short are zeros,
+        whose checksum is no vector's.
+        """
+        if self._map is None or slots.max() >= len(self._map):
+            dimension, _ = self._shape()
+            length = os.fstat(self._file.fileno()).st_size
+            n = length // (dimension * 4)
+            self._map = np.zeros((0, dimension), np.float32)
+            if n:  # an empty file cannot be mapped
+                self._map = np.memmap(
+                    self._file, np.float32, "r", shape=(n, dimension)
+                )
+        there = slots < len(self._map)
+        vectors = np.zeros((len(slots), self._map.shape[1]), np.float32)
+        vectors[there] = self._map[slots[there]]
+        return vectors
+
+    def _shape(self):
+        query = "SELECT dimension, n_slots FROM shape"
+        return self._connection.execute(query).fetchone() or (0, 0)
+
+    def _reserve(self, dimension, n):
+        """Returns the first of ``n`` new slots, inside a transaction."""
+        known, first = self._shape()
+        if known == 0:
+            self._connection.execute("INSERT INTO shape VALUES (0, 0)")
+        elif known != dimension:
+            raise ValueError(
+                f"{self.path} holds vectors of {known} numbers, not "
+                f"{dimension}"
+            )
+        self._connection.execute(
+            "UPDATE shape SET dimension = ?, n_slots = ?",
+            (dimension, first + n),
+        )
+        return first
+
+    @contextmanager
+    def _writing(self):
+        """A transaction that no other writer is in, from its first look on."""
+        with self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            yield
 
 
 class Source:
@@ -183,8 +293,21 @@ def _connect(path):
     connection = sqlite3.connect(path, timeout=60)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
-    connection.execute(_SCHEMA)
+    connection.executescript(_SCHEMA)
     return connection
+
+
+def _open(path):
+    # Unbuffered: what is written is there for other processes at once
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+    return os.fdopen(os.open(path, flags, 0o666), "r+b", buffering=0)
+
+
+def _write(file, block, offset):
+    file.seek(offset)
+    view = memoryview(block).cast("B")
+    while view:
+        view = view[file.write(view) :]
 
 
 def _cache_files():
@@ -192,6 +315,6 @@ def _cache_files():
     return sorted(directory.glob("*.sqlite")) if directory.is_dir() else []
 
 
-def _size_with_journals(path):
-    files = [Path(f"{path}{suffix}") for suffix in ("", "-wal", "-shm")]
+def _size(path):
+    files = [Path(f"{path}{suffix}") for suffix in _SUFFIXES]
     return sum(file.stat().st_size for file in files if file.exists())

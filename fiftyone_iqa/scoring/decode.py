@@ -71,16 +71,22 @@ class DecodePool:
             num_workers, thread_name_prefix="iqa-decode"
         )
 
-    def map(self, jobs: Iterable[Job]) -> Iterator[Prepared]:
-        """Yields the results of ``jobs``, in order."""
+    def map(self, jobs: Iterable[Job | None]) -> Iterator[Prepared | None]:
+        """Yields the results of ``jobs``, in order.
+
+        A None among the jobs is yielded at once, and gives the caller a turn.
+        """
         if self._executor is None:
             for job in jobs:
-                yield prepare(job, self._preparers)
+                yield job and prepare(job, self._preparers)
             return
 
         pending = deque()
         waiting = _Waiting()
         for job in jobs:
+            if job is None:
+                yield None
+                continue
             future = self._executor.submit(self._prepare, job)
             future.add_done_callback(waiting.add)
             pending.append(future)

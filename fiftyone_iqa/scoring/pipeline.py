@@ -26,6 +26,7 @@ from .source import Row
 
 # Cache look-ups and all-cached batches, in items
 _CHUNK = 1024
+_END = object()
 _FLUSH_ROWS = 2000
 _FLUSH_SECONDS = 2.0
 
@@ -127,10 +128,12 @@ class Pipeline:
         prepared = self._pool.map(self._jobs(items))
         while True:
             with self.statistics.timed("wait"):
-                result = next(prepared, None)
+                result = next(prepared, _END)
             yield from self._drain_cached()
-            if result is None:
+            if result is _END:
                 break
+            if result is None:
+                continue
 
             self.statistics.n_decoded += 1
             self.statistics.seconds["decode"] += result.seconds
@@ -164,6 +167,8 @@ class Pipeline:
                     )
                 else:
                     self._cached_only.append(item)
+            if self._cached_only:
+                yield None  # their turn, before more is read
 
     def _look_up(self, items):
         if not self._caches:

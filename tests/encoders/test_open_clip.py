@@ -195,3 +195,24 @@ def test_cached_openai_weights_load_with_quick_gelu(tmp_path, monkeypatch):
     np.testing.assert_allclose(
         encoder.encode_images(image), theirs.numpy(), atol=1e-5
     )
+
+
+def test_a_convolutional_tower_equals_open_clips_own(
+    tiny_clip, images, tmp_path
+):
+    """It is laid out channels-last."""
+    config = json.loads((tiny_clip / "iqa-tiny.json").read_text())
+    config["vision_cfg"] = {"image_size": 64, "layers": [1, 1, 1, 1]}
+    config["vision_cfg"] |= {"width": 16, "patch_size": None}
+    (tmp_path / "iqa-tiny-rn.json").write_text(json.dumps(config))
+    open_clip.add_model_config(tmp_path)
+    torch.manual_seed(51)
+    model = open_clip.create_model("iqa-tiny-rn").eval()
+    torch.save(model.state_dict(), tmp_path / "0.pt")
+
+    encoder = get_encoder(f"iqa-tiny-rn/{tmp_path}/0.pt", device="cpu")
+    batch = np.stack([encoder.preprocess(i).numpy() for i in images])
+    pixels = (torch.from_numpy(batch).float() - encoder._mean) / encoder._std
+    with torch.inference_mode():
+        theirs = model.encode_image(pixels, normalize=True).numpy()
+    np.testing.assert_allclose(encoder.encode_images(batch), theirs, atol=1e-5)

@@ -174,3 +174,90 @@ def test_a_file_that_changes_during_the_run_is_not_cached_as_new(
         fiqa.compute_quality(labelled, **arguments)
     report = fiqa.compute_quality(labelled, overwrite=True, **arguments)
     assert (report.n_decoded, report.n_from_cache) == (1, 11)
+
+
+def test_only_what_is_looked_up_next_is_in_memory(
+    labelled, encoder_names, monkeypatch
+):
+    """Also where nothing is decoded, and so nothing makes the engine wait."""
+    from fiftyone_iqa.scoring import pipeline
+
+    arguments = {"metrics": "zsclip", "encoder": encoder_names[0]}
+    fiqa.compute_quality(labelled, **arguments)
+    monkeypatch.setattr(pipeline, "_CHUNK", 4)
+    score, waiting = pipeline.Pipeline._score_inputs, []
+
+    def watched(self, batch):
+        waiting.append(len(self._vectors))
+        return score(self, batch)
+
+    monkeypatch.setattr(pipeline.Pipeline, "_score_inputs", watched)
+    report = fiqa.compute_quality(labelled, overwrite=True, **arguments)
+    assert report.n_from_cache == 12
+    assert waiting == [4, 4, 4]
+
+
+def filled(tmp_path, n=50):
+    cache = EmbeddingCache("space", tmp_path)
+    sources = [Source.of_text(str(i)) for i in range(n)]
+    vectors = np.random.default_rng(51).normal(size=(n, 8)).astype("f4")
+    cache.put(sources, vectors)
+    return cache, sources, vectors
+
+
+def test_vectors_that_never_reached_the_disk_are_not_served(tmp_path):
+    cache, sources, vectors = filled(tmp_path)
+    cache.close()
+    path = f"{cache.path}.vectors"
+    with open(path, "r+b") as file:
+        file.truncate(40 * 8 * 4)
+        file.seek(10 * 8 * 4)
+        file.write(b"\0" * 8 * 4)
+    cache = EmbeddingCache("space", tmp_path)
+    found = cache.get(sources)
+    lost = [i for i, vector in enumerate(found) if vector is None]
+    assert lost == [10, *range(40, 50)]
+    np.testing.assert_array_equal(found[39], vectors[39])
+
+    # And are stored again
+    cache.put([sources[i] for i in lost], vectors[lost])
+    np.testing.assert_array_equal(np.stack(cache.get(sources)), vectors)
+    cache.close()
+
+
+def test_a_reader_sees_what_another_writes(tmp_path):
+    reader = EmbeddingCache("space", tmp_path)
+    assert reader.get([Source.of_text("0")]) == [None]
+    writer, sources, vectors = filled(tmp_path, 3)
+    np.testing.assert_array_equal(np.stack(reader.get(sources)), vectors)
+    more = [Source.of_text(f"more {i}") for i in range(5)]
+    writer.put(more, np.ones((5, 8)))
+    assert np.stack(reader.get(more)).tolist() == np.ones((5, 8)).tolist()
+    writer.put(sources[:1], np.zeros((1, 8)))
+    assert reader.get(sources[:1])[0].tolist() == [0] * 8
+    reader.close()
+    writer.close()
+
+
+@pytest.mark.parametrize("fault", ["no folder", "no database", "disk full"])
+def test_a_cache_that_cannot_be_used_costs_no_score(
+    labelled, encoder_names, own_cache, fault, caplog, monkeypatch
+):
+    arguments = {"metrics": "zsclip", "encoder": encoder_names[0]}
+    if fault == "no folder":
+        own_cache.write_text("a file")
+    elif fault == "no database":
+        fiqa.compute_quality(labelled, **arguments)
+        for path in own_cache.glob("*.sqlite"):
+            path.write_bytes(b"no database at all" * 100)
+    elif fault == "disk full":
+        own_cache.mkdir()
+        monkeypatch.setattr(
+            "fiftyone_iqa.scoring.cache._open",
+            lambda path: os.fdopen(os.open("/dev/full", os.O_RDWR), "r+b", 0),
+        )
+    with caplog.at_level("WARNING"):
+        report = fiqa.compute_quality(labelled, overwrite=True, **arguments)
+    assert report.metrics[0].scored == 12
+    assert "Embeddings are not cached" in caplog.text
+    assert "FIFTYONE_IQA_CACHE_DIR" in caplog.text
