@@ -10,6 +10,8 @@ __version__ = "0.1.0"
 
 _NAMES = {
     "ConfigurationMismatchError": "errors",
+    "DatabaseUnreachableError": "errors",
+    "DatasetDeletedError": "errors",
     "EncoderUnavailableError": "encoders.base",
     "ImageFailureError": "errors",
     "IQAError": "errors",

@@ -17,6 +17,7 @@ import reprlib
 from collections.abc import Iterable, Mapping
 
 from .errors import IQAError
+from .faults import explained_errors, root_dataset
 
 _MOST_VALUES = 1_000_000  # of a list; an endless iterator is none
 _MOST_WORKERS = 1024
@@ -40,17 +41,20 @@ def checked(function):
 
     Raises:
         IQAError: in one sentence that names the argument
+        DatabaseUnreachableError: if the database goes away during the call
+        DatasetDeletedError: if the dataset does
     """
     signature = inspect.signature(function)
 
     @functools.wraps(function)
     def call(*args, **kwargs):
         bound = signature.bind(*args, **kwargs)
-        for name, value in bound.arguments.items():
-            default = signature.parameters[name].default
-            if name in CHECKS and not (value is None and default is None):
-                bound.arguments[name] = _check(name, value)
-        return function(*bound.args, **bound.kwargs)
+        with explained_errors(bound.arguments.values()):
+            for name, value in bound.arguments.items():
+                default = signature.parameters[name].default
+                if name in CHECKS and not (value is None and default is None):
+                    bound.arguments[name] = _check(name, value)
+            return function(*bound.args, **bound.kwargs)
 
     return call
 
@@ -98,9 +102,9 @@ def _collection(value):
             "samples must be a FiftyOne dataset or view, not "
             f"{type(value).__name__}"
         )
-    if value._root_dataset.deleted:
-        name = value._root_dataset.name
-        raise IQAError(f"Dataset {name!r} has been deleted")
+    dataset = root_dataset(value)
+    if dataset.deleted:
+        raise IQAError(f"Dataset {dataset.name!r} has been deleted")
     return value
 
 

@@ -100,6 +100,9 @@ class StoredCheckpoints:
                 running.add(entropies)
         return Scored(running.scores(), failures, log_p, self._classes)
 
+    def done(self) -> None:
+        """Has nothing to remove."""
+
 
 class _OwnFolder:
     """The epochs that a call with ``checkpoint_dir=`` left."""

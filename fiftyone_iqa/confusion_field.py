@@ -19,7 +19,7 @@ from .metrics.registry import (
     Output,
     Prediction,
 )
-from .scoring.configuration import freeze, resolve_plans
+from .scoring.configuration import freeze, keep_declared, resolve_plans
 from .scoring.pipeline import Outcome, Statistics, Writer
 from .scoring.quality import plan_items, progress_bar
 from .scoring.report import QualityReport
@@ -168,6 +168,9 @@ def confusion_score(
         run.report.seconds["model"] = time.perf_counter() - start
         freeze(source, plans)
         _write(source, items, run, key, scored, store_predictions)
+        keep_declared(source, plans)
+        # Not before: what was trained outlasts a database that goes away
+        origin.done()
     report = run.report
     report.device = origin.device
     report.encoder = origin.identity.get("encoder")

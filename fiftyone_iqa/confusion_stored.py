@@ -53,6 +53,9 @@ class StoredProbabilities:
         """Returns the scores."""
         return self._scored
 
+    def done(self) -> None:
+        """Has nothing to remove."""
+
 
 class _Last:
     """Iterates once, and keeps what came last."""
@@ -116,6 +119,9 @@ class StoredLogits:
             log_p,
             self._classes if log_p is not None else [],
         )
+
+    def done(self) -> None:
+        """Has nothing to remove."""
 
     def _path(self, name):
         return f"{self._source.view_root}{name}.logits"

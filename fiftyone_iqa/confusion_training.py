@@ -214,11 +214,14 @@ class TrainedEnsemble:
             wanted = readable & (np.arange(len(rows)) < rows.n_scored)
             for fold in range(max(self._folds, 1)):
                 self._score_fold(fold, readable, wanted, inputs, scored, step)
+        return scored
+
+    def done(self) -> None:
+        """Removes what only an interrupted run needs; call it at the end."""
         if self._keep:
             self._tidy()
         else:
             shutil.rmtree(self._directory, ignore_errors=True)
-        return scored
 
     def _score_fold(self, fold, readable, wanted, inputs, scored, step):
         train = np.flatnonzero(readable & self._trains(fold))

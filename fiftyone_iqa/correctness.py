@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from .arguments import checked
 from .errors import IQAError
+from .faults import is_empty
 from .matching import LabelMatcher
 from .scoring.source import INFO_KEY
 
@@ -122,7 +123,7 @@ def compute_correctness(
 
 
 def _collection(samples):
-    if not samples:
+    if is_empty(samples):
         raise IQAError("The collection is empty: there is nothing to judge")
     return samples
 

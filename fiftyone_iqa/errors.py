@@ -2,7 +2,10 @@
 
 
 class IQAError(ValueError):
-    """A call that cannot be carried out; raised before any work starts."""
+    """A call that cannot be carried out.
+
+    Raised before any work starts, unless what it works on goes away.
+    """
 
 
 class ConfigurationMismatchError(IQAError):
@@ -11,6 +14,14 @@ class ConfigurationMismatchError(IQAError):
     What a score means is frozen with its field. The two ways out are another
     ``field_prefix=`` and overwriting the whole field.
     """
+
+
+class DatabaseUnreachableError(IQAError):
+    """The database went away during a call, which can be made again."""
+
+
+class DatasetDeletedError(IQAError):
+    """The dataset was deleted during a call, by whatever process."""
 
 
 class ImageFailureError(RuntimeError):

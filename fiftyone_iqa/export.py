@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import inspect
-import json
 import os
 import shutil
 import tempfile
 from contextlib import contextmanager
-from pathlib import Path
 
 from .arguments import checked, shown
 from .errors import IQAError
-from .export_manifest import CSV_NAME, JSON_NAME, Manifest
+from .export_folder import (
+    JSON_NAME,
+    absolute_folder,
+    check_folder,
+    disk_errors,
+    list_files,
+    replacing,
+)
+from .export_manifest import Manifest
 from .quality_columns import check_collection
 from .views import metric_field
 
@@ -70,7 +76,8 @@ def export_slice(
     Raises:
         IQAError: if a field or type is unknown or they do not fit, an image
             is missing, a label is no name for a folder inside, or the folder
-            may not be written; nothing is written then
+            may not be written; nothing is written then. If the disk turns
+            out to be full, the folder is as it was
     """
     check_collection(view)
     _check_images(view)
@@ -79,8 +86,9 @@ def export_slice(
     if metric is not None:
         metric = metric_field(view, metric).path
     fields = _fields(view, fields, labels, metric)
-    folder = _folder(export_dir)
-    _check_folder(folder, overwrite)
+    folder = absolute_folder(export_dir)
+    with disk_errors(folder):
+        check_folder(folder, overwrite)
     paths = view.values("filepath")
     _check_files(paths, folder)
     if "DirectoryTree" in kind.__name__:
@@ -93,7 +101,8 @@ def export_slice(
     # Or other fields, and the groups, stay in the schema
     clone = fields is not None or _is_grouped(view)
     with (
-        _replacing(folder),
+        disk_errors(folder),
+        replacing(folder),
         _named(view, paths, names, clone) as (named, staged),
     ):
         try:
@@ -192,66 +201,6 @@ def _fields(view, fields, labels, metric):
     return list(dict.fromkeys([*fields, *labels, *own]))
 
 
-def _folder(export_dir):
-    if not isinstance(export_dir, (str, os.PathLike)) or not str(export_dir):
-        raise IQAError(f"export_dir must be a folder, not {export_dir!r}")
-    return Path(os.path.abspath(os.path.expanduser(export_dir)))
-
-
-def _check_folder(folder, overwrite):
-    import eta.core.utils as etau
-
-    if etau.is_archive(str(folder)):
-        raise IQAError(f"export_dir {folder} is an archive; pass a folder")
-    if folder.is_symlink():
-        raise IQAError(
-            f"export_dir {folder} is a link; pass the folder it leads to"
-        )
-    if folder.exists() and not folder.is_dir():
-        raise IQAError(f"export_dir {folder} is a file; pass a folder")
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return
-    strange = _strange_file(folder)
-    if strange is not None:
-        raise IQAError(
-            f"export_dir {folder} holds files that no export wrote, such as "
-            f"{strange}; pass a new or empty folder"
-        )
-    if not overwrite:
-        raise IQAError(
-            f"export_dir {folder} holds an export; pass overwrite=True to "
-            "replace it, or another folder"
-        )
-
-
-def _strange_file(folder):
-    """Returns a file that is no earlier export's, or None."""
-    if marker(folder).is_file():
-        return None
-    try:
-        files = json.loads((folder / JSON_NAME).read_text("utf-8"))["files"]
-        known = {*files, JSON_NAME, CSV_NAME}
-    except (OSError, ValueError, KeyError, TypeError):
-        known = set()
-    return next((f for f in list_files(folder) if f not in known), None)
-
-
-def marker(folder: Path) -> Path:
-    """Returns the file beside a folder that says it is not complete."""
-    return folder.with_name(f"{folder.name}.incomplete.txt")
-
-
-def list_files(folder) -> list[str]:
-    """Returns the files in a folder, relative to it; follows no links."""
-    found = []
-    for root, folders, files in os.walk(folder):
-        links = [f for f in folders if os.path.islink(os.path.join(root, f))]
-        for name in [*files, *links]:
-            path = os.path.relpath(os.path.join(root, name), folder)
-            found.append(Path(path).as_posix())
-    return sorted(found)
-
-
 def _check_files(paths, folder):
     missing = [p for p in paths if not os.path.isfile(p)]
     if missing:
@@ -335,39 +284,6 @@ def _named(view, paths, names, must_clone):
         if clone is not None:
             clone.delete()
         shutil.rmtree(stage, ignore_errors=True)
-
-
-@contextmanager
-def _replacing(folder):
-    """Makes room for a folder; puts back what there was if a step fails."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(
-        tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent)
-    )
-    former = aside / folder.name
-    if folder.is_dir():
-        try:
-            os.replace(folder, former)
-        except OSError:
-            aside.rmdir()
-            raise
-    marker(folder).write_text(
-        f"The export in {folder} is not complete, unless it is still being "
-        f"written. What it was to replace is in {aside}.\n",
-        "utf-8",
-    )
-    try:
-        yield
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        if former.is_dir():
-            # Where this fails, the former export stays where it is
-            os.replace(former, folder)
-        aside.rmdir()
-        marker(folder).unlink()
-        raise
-    marker(folder).unlink()
-    shutil.rmtree(aside)
 
 
 def _point_links_home(folder, staged):

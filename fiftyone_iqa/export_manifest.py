@@ -10,12 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from .export_folder import CSV_NAME, JSON_NAME, list_files
 from .quality_columns import object_root
 from .scoring.source import FAILURE_FIELD, INFO_KEY
 from .views import metric_field
-
-CSV_NAME = "manifest.csv"
-JSON_NAME = "manifest.json"
 
 _FIRST = ("id", "filepath", "exported", "tags", "reasons", FAILURE_FIELD)
 
@@ -70,8 +68,6 @@ class Manifest:
             dataset_type: its name
             exported: where each image went, relative to the folder, or None
         """
-        from .export import list_files
-
         for row, path in zip(self._rows, exported):
             row["exported"] = path
         metric = self._metric

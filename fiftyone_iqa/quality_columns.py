@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .errors import IQAError
+from .faults import is_empty
 from .metrics.registry import HIGHER, LOWER, PREDICTION, get_metric
 from .reading import is_list, name_fields, read_values
 from .scoring.source import INFO_KEY
@@ -89,7 +90,7 @@ def check_is_collection(samples) -> None:
 def check_collection(samples) -> None:
     """Raises IQAError unless it is a dataset or view with samples."""
     check_is_collection(samples)
-    if not samples:
+    if is_empty(samples):
         raise IQAError("The collection is empty: there is nothing to analyse")
 
 

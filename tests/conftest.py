@@ -30,6 +30,8 @@ import numpy as np
 import pytest
 from app_browser import find_chromium
 
+from . import faults
+
 _ROOT = Path(tempfile.mkdtemp(prefix="fiftyone-iqa-tests-"))
 _DATABASE_NAME = f"fiftyone-iqa-test-{uuid.uuid4().hex[:12]}"
 _USERS_DATABASE = "FIFTYONE_DATABASE_URI" in os.environ
@@ -156,6 +158,10 @@ def _accepts(port):
 atexit.register(shutil.rmtree, _ROOT, ignore_errors=True)
 if not _USERS_DATABASE:
     sys.meta_path.insert(0, _DatabaseStarter())
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(faults.Summary())
 
 
 def pytest_unconfigure():

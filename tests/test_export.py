@@ -1,6 +1,7 @@
 """Exports: what is in them, what comes back, what is refused."""
 
 import csv
+import errno
 import json
 import os
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 import fiftyone_iqa as fiqa
 from fiftyone_iqa.errors import IQAError
-from fiftyone_iqa.export import list_files, marker
+from fiftyone_iqa.export_folder import list_files, marker
 
 SCORES = [0.5, 0.1, None, float("nan"), 0.9, 0.2]
 
@@ -318,13 +319,13 @@ def test_a_failure_midway_leaves_what_was_there(
     path.write_bytes(image)
 
     def full(*args, **kwargs):
-        raise OSError("No space left on device")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("fiftyone_iqa.export_manifest.csv.writer", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(IQAError, match="No space.*undone: make room"):
         fiqa.export_slice(dataset, folder, overwrite=True)
     assert before == {f: (folder / f).read_bytes() for f in list_files(folder)}
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(IQAError, match="No space.*undone: make room"):
         fiqa.export_slice(dataset, tmp_path / "fresh")
     assert sorted(p.name for p in tmp_path.iterdir()) == listed
 

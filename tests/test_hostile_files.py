@@ -173,7 +173,8 @@ def test_no_program_is_run_for_a_file(tmp_path, monkeypatch):
     assert not ran.exists()
 
 
-def test_an_unreadable_file(tmp_path):
+def test_an_unreadable_file(tmp_path, record_property):
+    record_property("fault", "permission to read an image is denied")
     path = tmp_path / "a.png"
     path.write_bytes(encode(photograph(), "PNG"))
     path.chmod(0)

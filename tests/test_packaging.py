@@ -201,11 +201,11 @@ def test_ranges_hold_the_versions_of_this_run(pyproject):
     assert seen >= len(project["dependencies"])
 
 
-def test_all_names_every_extra_but_ray(pyproject):
+def test_all_names_every_extra(pyproject):
     extras = pyproject["project"]["optional-dependencies"]
     (everything,) = map(Requirement, extras["all"])
     assert everything.name == pyproject["project"]["name"]
-    assert everything.extras == set(extras) - {"all", "ray"}
+    assert everything.extras == set(extras) - {"all"}
 
 
 def test_manifest_agrees_with_the_package(pyproject, manifest):

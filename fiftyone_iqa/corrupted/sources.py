@@ -7,6 +7,7 @@ import logging
 from ..corruptions import CLEAN
 from ..corruptions.protocols import IMAGENET_C
 from ..errors import IQAError
+from ..faults import is_empty
 from ..scoring.source import FAILURE_FIELD, INFO_KEY
 from .target import FIELD_DESCRIPTIONS
 
@@ -39,7 +40,7 @@ class Sources:
                 "samples must be a FiftyOne dataset or view, not "
                 f"{type(samples).__name__}"
             )
-        if not samples:
+        if is_empty(samples):
             raise IQAError(
                 "The collection is empty: there is nothing to corrupt"
             )

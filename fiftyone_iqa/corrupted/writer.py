@@ -6,6 +6,7 @@ is the entry of a worker.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -118,9 +119,14 @@ def _save(pixels, path, settings):
     os.makedirs(folder, exist_ok=True)
     # What a killed process leaves is hidden, and overwritten by the next
     part = os.path.join(folder, f".{name}.part")
-    with open(part, "wb") as f:
-        f.write(file.getbuffer())
-    os.replace(part, path)
+    try:
+        with open(part, "wb") as f:
+            f.write(file.getbuffer())
+        os.replace(part, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+        raise
 
 
 class WriterPool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections import Counter, deque
 from dataclasses import dataclass, replace
 
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 _SHARDS_PER_WORKER = 4
 _MIN_SHARD = 200
+_MAX_SHARD = 100_000  # ids in one query, of which 16 MB are too much
 _ATTEMPTS = 3
 _POLL_SECONDS = 0.5
 
@@ -89,6 +91,8 @@ def score_on_cluster(
             total = ray.get(counter.total.remote())
             step(total - seen)
             seen = total
+        # Workers do not wait for what they count to arrive
+        step(len(needs) - seen)
     finally:
         for actor in [*workers, counter]:
             ray.kill(actor)
@@ -123,20 +127,29 @@ class _Worker:
     """Scores shards on one machine; keeps its encoder from one to the next."""
 
     def __init__(self, dataset_name, call, encoder, counter):
+        self._dataset_name = dataset_name
+        self._call = call
+        self._encoder_name = encoder
+        self._counter = counter
+        self._dataset = None
+        self._encoder = None
+
+    def _load(self):
+        """Not when the actor is made: an error there is a dead actor's."""
         import fiftyone as fo
 
         from ..encoders import get_encoder
 
-        self._dataset = fo.load_dataset(dataset_name)
-        self._call = call
-        self._counter = counter
-        self._encoder = None
-        if encoder is not None:
-            name, precision = encoder
-            self._encoder = get_encoder(name, call["device"], precision)
+        if self._dataset is None:
+            self._dataset = fo.load_dataset(self._dataset_name)
+        if self._encoder is None and self._encoder_name is not None:
+            name, precision = self._encoder_name
+            self._encoder = get_encoder(name, self._call["device"], precision)
 
     def score(self, shard, ids):
         from .quality import compute_quality
+
+        self._load()
 
         def progress(bar):
             # Nobody waits for the answer. A bar of class names comes first
@@ -161,6 +174,8 @@ def _connected_ray():
             "executor='ray' needs Ray: pip install 'fiftyone-iqa[ray]'"
         ) from None
     if not ray.is_initialized():
+        # A cluster that is started here sends no statistics to Ray's makers
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         # RAY_ADDRESS, or a running cluster on this machine, or a new one
         ray.init(ignore_reinit_error=True, log_to_driver=False)
     return ray
@@ -216,7 +231,7 @@ def _may_use_gpu(device):
 
 def _shards(needs, n_workers):
     size = math.ceil(len(needs) / (n_workers * _SHARDS_PER_WORKER))
-    size = max(size, _MIN_SHARD)
+    size = min(max(size, _MIN_SHARD), _MAX_SHARD)
     for number, start in enumerate(range(0, len(needs), size)):
         part = needs[start : start + size]
         needed = Counter(key for _, keys in part for key in keys)

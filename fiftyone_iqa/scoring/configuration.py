@@ -16,7 +16,7 @@ from ..metrics.registry import (
     Metric,
     get_metric,
 )
-from .source import INFO_KEY, SampleSource
+from .source import FAILURE_FIELD, INFO_KEY, SampleSource
 
 logger = logging.getLogger(__name__)
 
@@ -89,13 +89,56 @@ def resolve_plans(
 
 
 def freeze(source: SampleSource, plans: list[Plan]) -> None:
-    """Declares the fields and writes each configuration to its ``info``."""
-    label_sets = dict(source.dataset.info.get(LABEL_SETS_KEY) or {})
-    n_label_sets = len(label_sets)
+    """Declares the fields and writes each configuration to its ``info``.
+
+    Raises:
+        DatasetDeletedError: if the dataset has been deleted meanwhile
+    """
+    source.check_there()
     for plan in plans:
         if plan.must_clear:
             source.clear(plan.fields.values())
+    _declare(source, plans)
 
+
+def keep_declared(source: SampleSource, plans: list[Plan]) -> None:
+    """Declares again what a process that started together overwrote.
+
+    FiftyOne writes the list of a dataset's fields as a whole: of two
+    processes that add fields at the same instant, one may lose its own, and
+    their values would be in the database where nobody sees them.
+
+    Raises:
+        ConfigurationMismatchError: if a process has meanwhile given a field
+            another configuration
+        DatasetDeletedError: if the dataset has been deleted meanwhile
+    """
+    names = [name for plan in plans for name in plan.fields.values()]
+    infos, dataset_info = source.stored([*names, FAILURE_FIELD])
+    complete = None not in infos.values()
+    label_sets = dataset_info.get(LABEL_SETS_KEY) or {}
+    for plan in plans:
+        labels = plan.configuration.resources.get("labels")
+        complete &= labels is None or labels.hash in label_sets
+        identity = plan.configuration.identity
+        for name in plan.fields.values():
+            other = ((infos[name] or {}).get(INFO_KEY) or {}).get("identity")
+            if other is not None and other != identity:
+                raise ConfigurationMismatchError(
+                    f"While field {source.field_root + name!r} was scored, "
+                    "another process gave it another configuration: "
+                    f"{_difference(identity, other)}. It may now hold scores "
+                    "of both; score the whole dataset with overwrite=True"
+                )
+    if not complete:
+        source.dataset.reload()
+        _declare(source, plans)
+
+
+def _declare(source, plans):
+    label_sets = dict(source.dataset.info.get(LABEL_SETS_KEY) or {})
+    n_label_sets = len(label_sets)
+    for plan in plans:
         for output in plan.metric.spec.outputs:
             source.declare(
                 plan.fields[output.suffix],

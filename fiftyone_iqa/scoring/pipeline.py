@@ -335,11 +335,21 @@ class Writer:
             self.flush()
 
     def flush(self) -> None:
-        """Writes what is buffered."""
-        if self._rows:
-            with self._statistics.timed("write"):
-                self._source.write(self._rows)
+        """Writes what is buffered.
+
+        Rows that could not be written are dropped, or the flush that ends
+        every run would wait for the same database again; the next run scores
+        them. Ctrl-C is no such failure.
+        """
+        try:
+            if self._rows:
+                with self._statistics.timed("write"):
+                    self._source.write(self._rows)
+                    self._source.check_there()
+        except Exception:
             self._rows = []
+            raise
+        self._rows = []
         self._last = time.monotonic()
 
 

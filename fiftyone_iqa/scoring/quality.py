@@ -10,7 +10,7 @@ from ..arguments import checked
 from ..encoders import Encoder
 from ..errors import IQAError
 from ..metrics.registry import Metric
-from .configuration import Plan, freeze, resolve_plans
+from .configuration import Plan, freeze, keep_declared, resolve_plans
 from .decode import WORKER_TYPES, default_num_workers
 from .pipeline import Item, Outcome, Pipeline, Writer, raise_first_failure
 from .report import Failure, MetricReport, QualityReport
@@ -102,6 +102,9 @@ def compute_quality(
             metrics can be computed, the report says which could not
         ImageFailureError: with ``skip_failures=False``, for the first image
             that fails; what was scored before is kept
+        DatabaseUnreachableError: if the database goes away; what was scored
+            before is kept
+        DatasetDeletedError: if the dataset is deleted meanwhile
     """
     start = time.perf_counter()
     _check_worker_type(worker_type)
@@ -151,6 +154,7 @@ def compute_quality(
         with progress_bar(len(items), "Scoring", progress) as step:
             _score_on_cluster(source, plans, items, run, step, call)
 
+    keep_declared(source, plans)
     report = run.report
     report.encoder = _encoder_id(plans)
     report.field_root = source.field_root

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from ..errors import IQAError
+from ..faults import is_empty, stored
 from ..metrics.registry import PREDICTION, Output, Prediction
 
 FAILURE_FIELD = "iqa_failure"
@@ -54,7 +55,7 @@ def open_source(samples) -> SampleSource:
             "Videos are not scored directly; pass a frames view: "
             "samples.to_frames(sample_frames=True)"
         )
-    if not samples:
+    if is_empty(samples):
         raise IQAError(f"{_name(samples)} is empty: there is nothing to score")
     if samples.media_type != fom.IMAGE:
         raise IQAError(
@@ -95,6 +96,7 @@ class SampleSource:
 
     field_root = ""
     view_root = ""
+    fields_key = "sample_fields"
 
     def __init__(self, samples):
         self.samples = samples
@@ -167,6 +169,30 @@ class SampleSource:
             else 0
         )
 
+    def stored(self, names) -> tuple[dict, dict]:
+        """Reads what the database says, not what this process remembers.
+
+        Returns:
+            ``({name: the field's info, or None if there is no such field},
+            the dataset's info)``
+
+        Raises:
+            DatasetDeletedError: if the dataset has been deleted
+        """
+        found = stored(self.dataset, self.fields_key, "info")
+        infos = {}
+        for name in names:
+            fields, info = found[self.fields_key], None
+            for part in (self.field_root + name).split("."):
+                if part == "frames" and self.fields_key == "frame_fields":
+                    continue
+                field = next((f for f in fields if f["name"] == part), {})
+                fields = field.get("fields") or []
+            if field:
+                info = field.get("info") or {}
+            infos[name] = info
+        return infos, found.get("info") or {}
+
     # -- declaring --------------------------------------------------------
 
     def declare(self, name: str, output: Output, info: dict) -> None:
@@ -185,7 +211,7 @@ class SampleSource:
             self._add_field(
                 name, ftype, description=description, info=info, **options
             )
-        else:
+        elif (field.description, field.info) != (description, info):
             field.description = description
             field.info = info
             field.save()
@@ -236,6 +262,14 @@ class SampleSource:
         ]
         self.dataset._bulk_write(operations, ids=ids)
 
+    def check_there(self) -> None:
+        """Refuses a dataset that has been deleted meanwhile.
+
+        Raises:
+            DatasetDeletedError: if it has
+        """
+        stored(self.dataset)
+
     def _update(self, row, root=""):
         update = {
             root + name: _to_mongo(value) for name, value in row.values.items()
@@ -278,6 +312,7 @@ class FrameSource(SampleSource):
     """Frames of a frames view; values land on the frames of the dataset."""
 
     field_root = "frames."
+    fields_key = "frame_fields"
 
     def __init__(self, samples):
         super().__init__(samples)

@@ -230,3 +230,22 @@ def test_what_is_left_of_a_run_is_cleared(own_cache):
     assert list(folder.glob("*.pt"))
     assert fiqa.clear_cache() > 10_000
     assert not (own_cache / "confusion").exists()
+
+
+def test_training_outlasts_a_failing_database(striped, own_cache, monkeypatch):
+    dataset = striped(24)
+    call = {"model": "resnet8", "seeds": 1, "epochs": 2, "image_size": 16}
+    call |= {"folds": 2, "device": "cpu", "progress": False}
+
+    def fail(*args):
+        raise OSError("the database is gone")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError):
+        patch.setattr("fiftyone_iqa.confusion_field.freeze", fail)
+        fiqa.confusion_score(dataset, "truth", **call)
+    assert not dataset.has_field("confusion")
+    with monkeypatch.context() as patch:
+        patch.setattr(Member, "train_epoch", fail)
+        fiqa.confusion_score(dataset, "truth", **call)
+    assert dataset.count("confusion") == 24
+    assert not list(own_cache.glob("confusion/*"))

@@ -23,7 +23,10 @@ from fiftyone_iqa.corrupted.writer import (  # noqa: E402
 from fiftyone_iqa.corrupted_datasets import (  # noqa: E402
     corrupt_dataset,
 )
+from fiftyone_iqa.errors import IQAError  # noqa: E402
 from fiftyone_iqa.images import read_image  # noqa: E402
+
+from ..faults import small_disk  # noqa: E402
 
 FAST = {"corruptions": ["contrast", "gaussian_noise"], "severities": [1, 3]}
 FAST_GRID = [(c, s) for c in FAST["corruptions"] for s in (1, 3)]
@@ -76,7 +79,31 @@ def test_unreadable_sources_are_reported(make_dataset, media_root, caplog):
     assert set(made.info[RECORD]["failures"]) == {ids[2]}
 
 
-def test_a_full_disk_keeps_what_is_made(make_dataset, media_root):
+def test_a_full_disk_keeps_what_is_made(
+    make_dataset, tmp_path, record_property
+):
+    record_property("fault", "the disk fills up with corrupted images")
+    source = make_dataset(n=3, size=(300, 400))
+    name, folder = f"full-{uuid.uuid4().hex}", tmp_path / "disk"
+    call = {**FAST, "dataset": name, "image_format": "png", "num_workers": 2}
+    with small_disk(folder, "600k") as resize:
+        with pytest.raises(IQAError, match="No space left.*then call again"):
+            corrupt_dataset(source, **call, images_dir=folder / "new")
+        made = fo.load_dataset(name)
+        n_made = len(list(folder.rglob("*.png")))
+        assert 0 < n_made < 3 * len(FAST_GRID)
+        assert not list(folder.rglob("*.part"))
+
+        resize("20m")
+        corrupt_dataset(source, **call, images_dir=folder / "new")
+        ids = source.values("id")
+        assert keys(made) == grid(ids, [("clean", 0), *FAST_GRID])
+        for path in made.values("filepath"):
+            read_image(path)
+    made.delete()
+
+
+def test_a_failure_to_write_keeps_what_is_made(make_dataset, media_root):
     source = make_dataset(n=3)
     ids = source.values("id")
     name = f"full-{uuid.uuid4().hex}"
@@ -113,8 +140,9 @@ corrupt_dataset(
 
 
 @pytest.mark.parametrize("at", [1, 40])
-def test_killed_and_resumed(make_dataset, tmp_path, at):
+def test_killed_and_resumed(make_dataset, tmp_path, at, record_property):
     """SIGKILL leaves whole files and whole samples; a re-run completes."""
+    record_property("fault", "SIGKILL of the process that corrupts")
     source = make_dataset(n=12, size=(150, 200), persistent=True)
     folder, name = tmp_path / "files", f"killed-{uuid.uuid4().hex}"
     process = subprocess.Popen(

@@ -73,21 +73,23 @@ def test_prefetch_is_bounded(pool, write_images):
     assert len(pulled) <= 9
 
 
-def test_a_killed_worker_loses_nothing(pool, write_images):
+def test_a_killed_worker_loses_nothing(pool, write_images, record_property):
     decode = pool(2, "process")
     paths = write_images(30)
     results = []
     for result in decode.map(jobs_for(paths)):
         results.append(result)
         if len(results) in (3, 12):
+            record_property("fault", "SIGKILL of a decode worker")
             decode._workers._all[0].kill()
     assert [r.job.index for r in results] == list(range(30))
     assert not any(r.errors for r in results)
 
 
 def test_an_image_that_kills_its_worker_costs_itself_alone(
-    pool, write_images, tmp_path, monkeypatch
+    pool, write_images, tmp_path, monkeypatch, record_property
 ):
+    record_property("fault", "an image that ends every process decoding it")
     # Workers import what is pickled: give them this class
     module = tmp_path / "deadly.py"
     module.write_text(
