@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 IMAGE_SIZE = 64
 FOLDS = 3
+ENOUGH_EPOCHS = 20
 _STEPS = 16
 ENSEMBLE_FILE = "ensemble.json"
 _RUN_FILE = "run.json"
@@ -180,6 +181,13 @@ class TrainedEnsemble:
             self._directory = Path(options["checkpoint_dir"])
             _check_directory(self._directory, whole)
         self._run = whole
+        if options["epochs"] < ENOUGH_EPOCHS:
+            logger.warning(
+                "Confusion over %d epochs is higher than over %d and more, "
+                "and not to be compared with it (section 3.3)",
+                options["epochs"],
+                ENOUGH_EPOCHS,
+            )
 
     def compute(self, progress) -> Scored:
         """Trains and scores.
