@@ -32,7 +32,8 @@ def jackknife(
         high (inf): the most
 
     Returns:
-        an :class:`Estimate`, without interval where there is one fold
+        an :class:`Estimate`, without interval where there is one fold, or
+        the statistic is not defined without one
     """
     check_confidence(confidence)
     fold = np.asarray(fold)
@@ -43,6 +44,8 @@ def jackknife(
         return Estimate(value)
 
     found = np.array([statistic(fold != number) for number in numbers])
+    if not np.isfinite(found).all():
+        return Estimate(value)
     error = np.sqrt((k - 1) / k * ((found - found.mean()) ** 2).sum())
     reach = critical_value(confidence, k) * error
     return Estimate(

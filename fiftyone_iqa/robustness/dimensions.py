@@ -93,19 +93,18 @@ def adversarial_robustness(right, attacked, source=None, seed=0):
     columns = np.stack(list(attacked.values()), axis=1).astype(float)
     right = np.asarray(right, float)
     clean = right.mean()
-    ratios = columns.mean(axis=0) / clean if clean else columns[0] * np.nan
-    parts = dict(zip(attacked, map(float, ratios)))
     if not clean:
         return Estimate(None), {}
+    ratios = columns.mean(axis=0) / clean
+    parts = dict(zip(attacked, map(float, ratios)))
     if (ratios == 0).any():
         most = _RULE_OF_THREE / len(right) / clean
         high = _geometric_mean(np.maximum(ratios, most))
         return Estimate(0.0, 0.0, float(min(high, 1.0))), parts
 
     def statistic(rows):
-        return _geometric_mean(
-            columns[rows].mean(axis=0) / right[rows].mean()
-        )
+        left = _geometric_mean(columns[rows].mean(axis=0))
+        return _ratio(left, right[rows].mean())
 
     fold = folds_by_source(source, N_FOLDS, seed, n_rows=len(right))
     return jackknife(statistic, fold, low=0.0), parts
@@ -129,7 +128,7 @@ def corruption_robustness(right, corrupted, source=None, seed=0):
         return Estimate(None)
 
     def statistic(rows):
-        return corrupted[rows].mean() / right[rows].mean()
+        return _ratio(corrupted[rows].mean(), right[rows].mean())
 
     fold = folds_by_source(source, N_FOLDS, seed, n_rows=len(right))
     return jackknife(statistic, fold, low=0.0)
@@ -196,9 +195,7 @@ def calibration(probability, truth, label, source=None, seed=0):
         ece = expected_calibration_error(confidence[rows], right[rows])
         ace = np.mean(
             [
-                calibration_error(
-                    per_label[rows, k], label[rows] == k, N_BINS
-                )
+                calibration_error(per_label[rows, k], label[rows] == k, N_BINS)
                 for k in labels
             ]
         )
@@ -335,6 +332,10 @@ def _right(probability, truth, label):
     best = probability.argmax(axis=1)
     rows = np.arange(len(best))
     return np.asarray(truth)[label, best], probability[rows, best]
+
+
+def _ratio(a, b):
+    return a / b if b else np.nan
 
 
 def _geometric_mean(values):

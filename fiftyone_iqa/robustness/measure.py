@@ -105,7 +105,9 @@ class _Whole:
         }
         models = [m for m in self.models if not reasons[m.slug]]
         rows = self._rows(self.plan.attacked_rows)
-        if not models or not len(rows):
+        if not len(rows):
+            return self._lacks("images to attack (max_attacked=)")
+        if not models:
             return found
         chosen = self.images.take(rows)
         masks = {
@@ -141,11 +143,8 @@ class _Whole:
 
     def corruption(self):
         rows = self._rows(self.plan.corrupted_rows)
-        if not len(rows) or not self.plan.conditions:
-            return {
-                m.slug: not_measured("images to corrupt (max_corrupted=)")
-                for m in self.models
-            }
+        if not len(rows):
+            return self._lacks("images to corrupt (max_corrupted=)")
         chosen = self.images.take(rows)
         conditions = self.plan.conditions
         predicted = self.runner.run(
