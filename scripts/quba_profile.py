@@ -10,9 +10,9 @@ torchvision's names. ``--one-per-class`` takes a folder of photographs named
 
 Writes ``quba_profile.csv`` (a row per model and dimension),
 ``quba_profile_parts.csv`` (what they are made of), ``quba_profile_ranks.csv``
-(by three sets of weights) and ``quba_profile.png``. Ends with status 1 if fewer
-than six dimensions were measured, or PGD's accuracy rises with its budget by
-more than two standard errors.
+(by three sets of weights) and ``quba_profile.png``. Ends with status 1 if
+fewer than six dimensions were measured, or PGD's accuracy rises with its
+budget by more than two standard errors.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import argparse
 import re
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import fiftyone as fo
@@ -33,7 +34,7 @@ import fiftyone_iqa as fiqa
 from fiftyone_iqa.robustness.cohort import DIMENSIONS
 
 MODELS = ("efficientnet_lite1", "efficientnet_lite2", "squeezenet1_1")
-EPSILONS = (1 / 255, 4 / 255, 8 / 255)
+EPSILONS = (1 / 255, 8 / 255)
 MIN_MEASURED = 6
 # What a user may care for
 WEIGHT_SETS = {
@@ -100,12 +101,12 @@ def parse_args():
     parser.add_argument("--squeezenet", required=True, metavar="FILE")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--one-per-class", type=Path, metavar="DIR")
-    parser.add_argument("--per-class", type=int, default=60)
-    parser.add_argument("--attacked", type=int, default=30)
-    parser.add_argument("--corrupted", type=int, default=20)
+    parser.add_argument("--per-class", type=int, default=40)
+    parser.add_argument("--attacked", type=int, default=20)
+    parser.add_argument("--corrupted", type=int, default=10)
     parser.add_argument("--severities", type=int, nargs="+", default=[1, 3, 5])
     parser.add_argument(
-        "--limit", type=int, default=200, help="of --one-per-class"
+        "--limit", type=int, default=100, help="of --one-per-class"
     )
     return parser.parse_args()
 
@@ -234,7 +235,7 @@ def rises(parts, n) -> list[str]:
     """
     said = []
     steps = budgets(parts)
-    for (low, before), (high, after) in zip(steps, steps[1:]):
+    for (low, before), (high, after) in pairwise(steps):
         error = np.sqrt((before * (1 - before) + after * (1 - after)) / n)
         if after > before + 2 * error:
             said.append(

@@ -69,8 +69,14 @@ def not_measured(needs: str, parts: dict | None = None) -> Measured:
 
 
 def accuracy(right, source=None) -> Estimate:
-    """Returns the share of right images, clustered by source."""
+    """Returns the share of right images, clustered by source.
+
+    Where all or none are right the interval is Wilson's, over sources.
+    """
     found = clustered_mean(np.asarray(right, float), source)
+    if found.value in (0.0, 1.0):
+        n = len(right) if source is None else len(set(np.asarray(source)))
+        return _share(round(found.value * n), n)
     if found.low is None:
         return found
     return Estimate(found.value, max(found.low, 0.0), min(found.high, 1.0))
@@ -316,15 +322,19 @@ def shape_bias(shape, texture):
         an :class:`Estimate`, with no value where no decision is either, and
         the shares of both
     """
-    from scipy.stats import binomtest
-
     k, n = int(np.sum(shape)), int(np.sum(shape) + np.sum(texture))
     parts = {"shape": np.mean(shape), "texture": np.mean(texture)}
     parts = {name: float(share) for name, share in parts.items()}
     if not n:
         return Estimate(None), parts
+    return _share(k, n), parts
+
+
+def _share(k, n):
+    from scipy.stats import binomtest
+
     ends = binomtest(k, n).proportion_ci(method="wilson")
-    return Estimate(k / n, float(ends.low), float(ends.high)), parts
+    return Estimate(k / n, float(ends.low), float(ends.high))
 
 
 def _right(probability, truth, label):

@@ -166,7 +166,7 @@ class _Whole:
                 d.corruption_robustness(
                     clean, hits, chosen.source, self.plan.seed
                 ),
-                f"{chosen} × {len(names)} corruptions at severities "
+                f"{chosen} × {len(names)} corruptions of severity "
                 f"{', '.join(map(str, levels))}, made here at 224 pixels",
                 parts,
             )

@@ -58,8 +58,9 @@ class Images:
         return np.sort(order[np.argsort(place, kind="stable")[:n]])
 
     def __str__(self):
-        kinds = len(np.unique(self.label))
-        return f"{len(self):,} images of {kinds:,} classes"
+        n, k = len(self), len(np.unique(self.label))
+        images = "image" if n == 1 else "images"
+        return f"{n:,} {images} of {k:,} {'class' if k == 1 else 'classes'}"
 
 
 @dataclass(frozen=True)
