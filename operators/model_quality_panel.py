@@ -27,6 +27,11 @@ _TABLE = {
     "tableHeadCell": _CELL,
     "tableBodyCell": _CELL,
 }
+_PER_ROW = 5
+_FIELD = {
+    "field": {"inputProps": {"step": "any", "min": 0}, "size": "small"},
+    "header": {"label": {"sx": {"fontSize": 11, "whiteSpace": "nowrap"}}},
+}
 _COLUMNS = (
     ("rank", "Rank"),
     ("model", "Model"),
@@ -90,13 +95,13 @@ class ModelQualityPanel(foo.Panel):
             return
         path = str(ctx.params.get("path")).rpartition(".")[2]
         key = path.removeprefix("weight_").rpartition("_")[0]
-        weights = {**(ctx.panel.state.weights or {}), key: float(value)}
-        ctx.panel.state.weights = weights
+        weights = {**(ctx.panel.state.weighed or {}), key: float(value)}
+        ctx.panel.state.weighed = weights
 
     def on_reset(self, ctx):
         """Takes the published weights."""
         state = ctx.panel.state
-        state.weights = None
+        state.weighed = None
         # Of new names: the App keeps what was typed into a field
         state.version = (state.version or 0) + 1
 
@@ -221,19 +226,19 @@ class ModelQualityPanel(foo.Panel):
         from fiftyone_iqa.robustness.cohort import DIMENSIONS, WEIGHTS
 
         state = ctx.panel.state
-        weights = {**WEIGHTS, **(state.weights or {})}
+        weights = {**WEIGHTS, **(state.weighed or {})}
         version = state.version or 0
-        line = row(panel, "weights", "repeat(5, minmax(0, 1fr))")
-        for spec in DIMENSIONS:
+        caption(panel, "weigh", "**What counts how much:**")
+        for place, spec in enumerate(DIMENSIONS):
+            if place % _PER_ROW == 0:
+                name = f"weights_{place // _PER_ROW}"
+                line = row(panel, name, f"repeat({_PER_ROW}, minmax(0, 1fr))")
             line.float(
                 f"weight_{spec.key}_{version}",
                 default=round(weights[spec.key], 3),
                 view=types.TextFieldView(
-                    label=f"{spec.title}",
-                    compact=True,
-                    componentsProps={
-                        "field": {"inputProps": {"step": "any", "min": 0}}
-                    },
+                    label=spec.title,
+                    componentsProps=_FIELD,
                 ),
                 label=spec.title,
                 on_change=self.on_weight,

@@ -105,7 +105,9 @@ def test_without_a_run_it_says_what_to_press(foo, dataset):
     assert "No models measured" in panel.seen["next"]["default"] + str(
         panel.seen["next"]
     )
-    assert panel.event("prompt").requests[0].endswith("prompt_user_for_operation")
+    assert (
+        panel.event("prompt").requests[0].endswith("prompt_user_for_operation")
+    )
 
 
 def test_the_newest_run_is_drawn(foo, dataset, results):
@@ -126,13 +128,15 @@ def test_ranks_follow_the_users_weights(foo, dataset, results):
     from fiftyone_iqa.robustness.cohort import KEYS
 
     for key in KEYS[:-1]:
-        panel.event("on_weight", path=f"weights.weight_{key}_0", value=0)
+        panel.event("on_weight", path=f"weights_0.weight_{key}_0", value=0)
     assert panel.ranks() == ["small", "large"]
     # What is no weight changes nothing
     for value in (None, "", -1, float("inf")):
-        panel.event("on_weight", path="weights.weight_accuracy_0", value=value)
+        panel.event(
+            "on_weight", path="weights_0.weight_accuracy_0", value=value
+        )
     assert panel.ranks() == ["small", "large"]
-    panel.event("on_weight", path="weights.weight_parameters_0", value=0)
+    panel.event("on_weight", path="weights_0.weight_parameters_0", value=0)
     assert "All weights are 0" in str(panel.seen["no_score"])
     panel.event("on_reset")
     assert panel.ranks() == results.rank(cohort="models").model.tolist()

@@ -129,8 +129,7 @@ def test_models_side_by_side(open_app, dataset):
     )
     page.get_by_role("button", name="Published").click()
     page.wait_for_function(
-        "document.querySelector('tbody tr')?.innerText.includes("
-        f"{first!r})"
+        f"document.querySelector('tbody tr')?.innerText.includes({first!r})"
     )
 
     # A bar per model and measured dimension
