@@ -20,7 +20,7 @@ _PAGE = {
     "justifyContent": "stretch",
     "gridTemplateColumns": "minmax(0, 1fr)",
 }
-_HEIGHTS = {"radar": 380, "bars": 400}
+_HEIGHTS = {"radar": 330, "bars": 340}
 _CELL = {"sx": {"fontSize": 12, "px": 1, "py": 0.5}}
 _TABLE = {
     "table": {"sx": {"minWidth": 0}},
@@ -131,6 +131,7 @@ class ModelQualityPanel(foo.Panel):
             self._header(ctx, panel, results)
             self._plot(ctx, panel, results)
             self._ranks(ctx, panel, results)
+            self._lacking(panel, results)
         return types.Property(
             panel,
             view=types.GridView(
@@ -216,10 +217,6 @@ class ModelQualityPanel(foo.Panel):
             caption(
                 panel, "too_few", "Too little was measured to draw a radar."
             )
-        lacking = plots.unmeasured(results.report)
-        if lacking:
-            said = "; ".join(f"**{k}** needs {v}" for k, v in lacking.items())
-            caption(panel, "unmeasured", f"Not measured: {said}.")
 
     def _ranks(self, ctx, panel, results):
         from fiftyone_iqa.errors import IQAError
@@ -227,8 +224,25 @@ class ModelQualityPanel(foo.Panel):
 
         state = ctx.panel.state
         weights = {**WEIGHTS, **(state.weighed or {})}
-        version = state.version or 0
+        try:
+            found = results.score(weights, state.cohort or "models")
+        except IQAError as e:
+            caption(panel, "no_score", f"⚠ {e}")
+        else:
+            table = types.TableView(componentsProps=_TABLE)
+            for key, label in _COLUMNS:
+                table.add_column(key, label=label)
+            panel.list(
+                # The App keeps a list's first value under a name
+                f"ranks_{_digest(weights, state)}",
+                types.Object(),
+                view=table,
+                default=rank_rows(found),
+            )
+            caption(panel, "said", _said(found))
+
         caption(panel, "weigh", "**What counts how much:**")
+        version = state.version or 0
         for place, spec in enumerate(DIMENSIONS):
             if place % _PER_ROW == 0:
                 name = f"weights_{place // _PER_ROW}"
@@ -237,29 +251,25 @@ class ModelQualityPanel(foo.Panel):
                 f"weight_{spec.key}_{version}",
                 default=round(weights[spec.key], 3),
                 view=types.TextFieldView(
-                    label=spec.title,
-                    componentsProps=_FIELD,
+                    label=_short(spec), componentsProps=_FIELD
                 ),
-                label=spec.title,
+                label=_short(spec),
                 on_change=self.on_weight,
             )
         button(line, "reset", "Published", "restart_alt", self.on_reset)
-        try:
-            found = results.score(weights, state.cohort or "models")
-        except IQAError as e:
-            caption(panel, "no_score", f"⚠ {e}")
-            return
-        table = types.TableView(componentsProps=_TABLE)
-        for key, label in _COLUMNS:
-            table.add_column(key, label=label)
-        panel.list(
-            # The App keeps a list's first value under a name
-            f"ranks_{_digest(weights, state)}",
-            types.Object(),
-            view=table,
-            default=rank_rows(found),
-        )
-        caption(panel, "said", _said(found))
+
+    def _lacking(self, panel, results):
+        from fiftyone_iqa.robustness.profile_plots import unmeasured
+
+        lacking = unmeasured(results.report)
+        if lacking:
+            said = "; ".join(f"**{k}** needs {v}" for k, v in lacking.items())
+            caption(panel, "unmeasured", f"Not measured: {said}.")
+
+
+def _short(spec):
+    """Returns a title that fits above a field."""
+    return spec.title.removesuffix(" robustness")
 
 
 def list_runs(dataset) -> list[str]:
@@ -299,7 +309,9 @@ def rank_rows(found) -> list[dict]:
 
 def _said(found):
     score = next(iter(found.values()))
-    left = "; ".join(f"{k}: {v}" for k, v in score.left_out.items())
+    left = "; ".join(
+        f"{k.replace('_', ' ')} ({v})" for k, v in score.left_out.items()
+    )
     said = (
         f"{score.name} score: the weighted mean of deviations (σ) from "
         f"{score.cohort}, 95 % interval"

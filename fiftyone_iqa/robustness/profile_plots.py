@@ -74,7 +74,7 @@ def radar(report: dict):
             }
         )
     layout = _layout()
-    layout["margin"] |= {"l": 90, "r": 90, "t": 60, "b": 30}
+    layout["margin"] |= {"l": 90, "r": 90, "t": 56, "b": 26}
     layout["polar"] = {
         "bgcolor": "rgba(0,0,0,0)",
         "radialaxis": {
@@ -160,7 +160,8 @@ def bars(report: dict):
                     f"<extra>{model}</extra>",
                 }
             )
-    layout["margin"] |= {"l": 40, "r": 12, "t": 60, "b": 12}
+    layout["margin"] |= {"l": 40, "r": 12, "t": 36, "b": 8}
+    layout["legend"]["y"] = 1.0
     return traces, layout
 
 
