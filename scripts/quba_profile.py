@@ -56,6 +56,8 @@ SEED = 51
 def main():
     args = parse_args()
     models = [load(name, args.squeezenet) for name in MODELS]
+    for name, model in zip(MODELS, models):
+        model.slug = name  # not that of the checkpoint's file too
     start = time.perf_counter()
     results = profile(
         folder_per_class(args.images, args.per_class),
@@ -251,7 +253,7 @@ def draw(results, path):
     import matplotlib.pyplot as plt
 
     colours = ("#0072B2", "#E69F00", "#009E73")
-    names = [name.removesuffix("_squeezenet1_1") for name in results.models]
+    names = results.models
     found = [results.dimensions(model) for model in results.models]
     specs = [
         spec
