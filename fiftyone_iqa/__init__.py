@@ -36,6 +36,7 @@ _NAMES = {
     "load_prior": "analysis.prior",
     "low_quality_view": "views",
     "mildly_corrupt_dataset": "corrupted_datasets",
+    "model_quality": "robustness.model_quality",
     "poor_quality_but_right": "views",
     "quality_from_predictions": "predictions",
     "remove_views": "saved_views",
