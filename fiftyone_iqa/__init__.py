@@ -39,6 +39,7 @@ _NAMES = {
     "low_quality_view": "views",
     "mildly_corrupt_dataset": "corrupted_datasets",
     "mitigate_confusion": "confusion_mitigation",
+    "model_quality": "robustness.model_quality",
     "poor_quality_but_right": "views",
     "quality_from_predictions": "predictions",
     "remove_views": "saved_views",

@@ -244,6 +244,48 @@ def _mapping(value):
     return {_text(k): _text(v) for k, v in value.items()}
 
 
+def _models(value):
+    import torch
+
+    if isinstance(value, torch.nn.Module):  # a Sequential can be iterated
+        return [value]
+    return _listed(value, _anything)
+
+
+def _listed(value, convert):
+    found = _values(value, convert)
+    return found if isinstance(found, list) else [found]
+
+
+def _variants(value):
+    """A field, or collections by name."""
+    if isinstance(value, str):
+        return _path(value)
+    if not isinstance(value, Mapping) or not value:
+        raise TypeError
+    return {_text(k): _collection_or_name(v) for k, v in value.items()}
+
+
+def _collection_or_name(value):
+    return _text(value) if isinstance(value, str) else _collection(value)
+
+
+def _mappings(value):
+    if not isinstance(value, Mapping):
+        raise TypeError
+    return {_text(k): _mapping(v) for k, v in value.items()}
+
+
+def _epsilons(value):
+    return _listed(value, _epsilon)
+
+
+def _epsilon(value):
+    if not 0 < _number(value) <= 1:
+        raise ValueError
+    return float(value)
+
+
 def _prior(value):
     from .analysis.prior import QualityPrior
 
@@ -287,6 +329,10 @@ _FIELD = "the name of a field", _path
 _FIELDS = "the name of a field, or a list of names", _paths
 _JUDGED = "a boolean field, such as compute_correctness() writes", _path
 _FLAG = "True or False", _flag
+_VARIANTS = (
+    "the name of a field, or a dict of names to datasets or views",
+    _variants,
+)
 _FOLDER = "a folder", _folder
 _TEXT = "a text", _text
 _COLLECTION = "a FiftyOne dataset or view", _collection
@@ -376,6 +422,18 @@ CHECKS = {
     "device": ("the name of a torch device", _device),
     "mapping": ("a dict from predicted to true labels", _mapping),
     "progress": ("True, False, or a function", _progress),
+    "models": ("a task model or its name, or a list of those", _models),
+    "ood": _VARIANTS,
+    "backgrounds": _VARIANTS,
+    "cue_conflict": (
+        "a dataset, a view or the name of a dataset",
+        _collection_or_name,
+    ),
+    "texture": _FIELD,
+    "mappings": ("a dict of dicts from class to label", _mappings),
+    "epsilons": ("numbers above 0, up to 1, such as 8/255", _epsilons),
+    "max_attacked": _count(0, 2**31),
+    "max_corrupted": _count(0, 2**31),
     "prior": ("a quality prior, such as load_prior(path) returns", _prior),
     "export_dir": _FOLDER,
     "images_dir": _FOLDER,

@@ -21,6 +21,7 @@ from .sidebar import groups_made, restore_sidebar
 from .workspace import our_workspaces
 
 _INFO_KEYS = (LABEL_SETS_KEY, VIEWS_KEY, TAGS_KEY)
+_RUN_TYPES = ("image_quality", "model_quality")
 _FRAMES = "frames."
 
 
@@ -91,7 +92,11 @@ def written(dataset) -> Written:
     return Written(
         fields=tuple(fields),
         declared=tuple(declared),
-        runs=tuple(dataset.list_brain_runs(type="image_quality")),
+        runs=tuple(
+            key
+            for kind in _RUN_TYPES
+            for key in dataset.list_brain_runs(type=kind)
+        ),
         views=tuple(saved_view_names(dataset)),
         workspaces=tuple(our_workspaces(dataset)),
         tags=tuple(tags["samples"]),

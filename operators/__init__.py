@@ -26,6 +26,8 @@ from .find_low_quality import FindLowQuality
 from .image_quality_panel import ImageQualityPanel
 from .list_quality_metrics import ListQualityMetrics
 from .manage_quality_runs import ManageQualityRuns
+from .model_quality import ModelQuality
+from .model_quality_panel import ModelQualityPanel
 from .open_workspace import OpenWorkspace
 
 
@@ -46,3 +48,5 @@ def register(plugin):
     plugin.register(DeleteIQA)
     plugin.register(OpenWorkspace)
     plugin.register(ImageQualityPanel)
+    plugin.register(ModelQuality)
+    plugin.register(ModelQualityPanel)

@@ -75,6 +75,7 @@ CALLS = {
         "metric": "score",
         "model": "no-such-network",
     },
+    "model_quality": {"models": "no-such-model", "ground_truth": "truth"},
     "poor_quality_but_right": {"metric": "score"},
     "quality_from_predictions": {"predictions": "model"},
     "remove_views": {},
@@ -158,6 +159,10 @@ STRATEGIES = {
     "step_size": st.floats(-1, 1),
     "store_predictions": st.booleans(),
     "train_on": _collections,
+    "backgrounds": st.one_of(
+        _fields,
+        st.sampled_from([{}, {"mixed_same": "no-such", "mixed_rand": 1}]),
+    ),
     "brain_key": st.sampled_from(["iqa", "a b", "1", "run_1", "a.b"]),
     "by": _names,
     "cache": st.booleans(),
@@ -167,6 +172,7 @@ STRATEGIES = {
     "corruptions": st.one_of(
         st.just("fog"), st.lists(st.sampled_from(["contrast", "Fog", ""]))
     ),
+    "cue_conflict": st.sampled_from(["no-such", "", " ", "x" * 200]),
     "dataset": st.sampled_from(["no-such", "", " ", "&", "x" * 200]),
     "dataset_name": st.sampled_from(["", " ", "&", "x" * 200]),
     "dataset_type": st.sampled_from(
@@ -187,6 +193,7 @@ STRATEGIES = {
             "zoo:",
         ]
     ),
+    "epsilons": st.one_of(_shares, st.lists(_shares, max_size=3)),
     "eval_key": st.sampled_from(["eval", "objects", "no-such"]),
     "export_dir": st.sampled_from(
         ["new/a", "a.png", "full", "a.zip", "~nobody/x", "/proc/1/x", "."]
@@ -204,6 +211,12 @@ STRATEGIES = {
     "label_field": _names,
     "labels": st.sampled_from(["name", "synset", "Name"]),
     "mapping": st.dictionaries(st.text(max_size=3), st.text(max_size=3)),
+    "mappings": st.dictionaries(
+        st.sampled_from(["samples", "shape_bias", "speed"]),
+        st.dictionaries(st.text(max_size=3), st.text(max_size=3)),
+    ),
+    "max_attacked": _counts,
+    "max_corrupted": _counts,
     "max_per_condition": _counts,
     "max_slices": _counts,
     "metric": _fields,
@@ -228,9 +241,14 @@ STRATEGIES = {
             "//",
         ]
     ),
+    "models": st.one_of(
+        st.sampled_from(["resnet34/no", "timm:", "/"]),
+        st.lists(st.sampled_from(["timm:", "zoo:no-such"]), max_size=2),
+    ),
     "n_resamples": _counts,
     "normalisation": st.nothing(),
     "num_workers": st.integers(-2, 1),
+    "ood": st.one_of(_fields, st.sampled_from([{}, {"a": "no-such"}])),
     "overwrite": st.booleans(),
     "batch_size": _counts,
     "p": _shares,
@@ -257,6 +275,7 @@ STRATEGIES = {
     "store_logits": st.booleans(),
     "temperature": st.one_of(st.just("model"), st.floats(-1, 2)),
     "templates": _texts,
+    "texture": _fields,
     "threshold": st.floats(),
     "transform": st.nothing(),
     "variants": st.booleans(),
