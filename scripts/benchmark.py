@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import logging
 from pathlib import Path
 
 import _benchmark_decoders as decoders
@@ -96,6 +97,8 @@ def main(argv=None) -> None:
         ),
         "growth": (lambda: growth.growth(paths), growth.COLUMNS, "job"),
     }
+    # FiftyOne's own messages would bury the figures
+    logging.disable(logging.INFO)
     print(hardware(), flush=True)
     args.output.mkdir(parents=True, exist_ok=True)
     for name in args.parts:
