@@ -8,7 +8,10 @@ remains. Pure functions.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
+
+import numpy as np
 
 from .errors import IQAError
 
@@ -58,6 +61,24 @@ class LabelMatcher:
         if prediction is None or truth is None:
             return None
         return self._predicted(prediction) == self._canonical(truth)
+
+    def true_classes(self, classes, labels) -> np.ndarray:
+        """Returns which of a model's classes are right for each label.
+
+        Args:
+            classes: the model's K classes
+            labels: L true labels
+
+        Returns:
+            ``(L, K)`` bools; a row is empty where no class names its label
+        """
+        columns = defaultdict(list)
+        for i, name in enumerate(classes):
+            columns[self._predicted(name)].append(i)
+        found = np.zeros((len(labels), len(classes)), bool)
+        for row, label in zip(found, labels):
+            row[columns.get(self._canonical(label), [])] = True
+        return found
 
     def _predicted(self, label):
         return self._canonical(self._mapping.get(label, label))

@@ -6,7 +6,6 @@ is the entry of a worker.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 from collections import deque
@@ -14,9 +13,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from fiftyone_iqa.corruptions import CLEAN, corrupt, prepare_image
+from fiftyone_iqa.corruptions import CLEAN, corrupt, prepare_image, seed_of
 from fiftyone_iqa.images import ImageReadError, read_image
 from fiftyone_iqa.processes import WorkerDiedError, Workers, serve
 
@@ -88,7 +85,7 @@ def write_variants(job: Job, settings: Settings) -> Result:
     except ImageReadError as e:
         return Result(job, str(e))
 
-    seed = f"{settings.seed}:{_fingerprint(source)}"
+    seed = seed_of(source, settings.seed)
     image = prepare_image(source, settings.protocol)
     for variant in missing:
         pixels = image
@@ -96,12 +93,6 @@ def write_variants(job: Job, settings: Settings) -> Result:
             pixels = corrupt(image, variant.corruption, variant.severity, seed)
         _save(pixels, variant.path, settings)
     return Result(job)
-
-
-def _fingerprint(image):
-    digest = hashlib.sha256(repr(image.shape).encode())
-    digest.update(np.ascontiguousarray(image))
-    return digest.hexdigest()
 
 
 def _save(pixels, path, settings):

@@ -12,7 +12,13 @@ on arrays.
 # Importing a family registers its corruptions; the order is the benchmark's
 from . import noise, blur, weather, digital  # noqa: F401, I001
 from .protocols import CLEAN, PROTOCOLS, prepare_image
-from .registry import SEVERITIES, corrupt, get_corruption, list_corruptions
+from .registry import (
+    SEVERITIES,
+    corrupt,
+    get_corruption,
+    list_corruptions,
+    seed_of,
+)
 
 __all__ = [
     "CLEAN",
@@ -22,4 +28,5 @@ __all__ = [
     "get_corruption",
     "list_corruptions",
     "prepare_image",
+    "seed_of",
 ]

@@ -131,6 +131,18 @@ def corrupt(image: np.ndarray, name: str, severity: int, seed) -> np.ndarray:
     return to_uint8(spec.function(image / 255.0, parameter, rng))
 
 
+def seed_of(image: np.ndarray, seed: int) -> str:
+    """Returns the seed of an image's draws, by its pixels.
+
+    Args:
+        image: ``(h, w, 3)`` uint8 RGB
+        seed: of the whole dataset
+    """
+    digest = hashlib.sha256(repr(image.shape).encode())
+    digest.update(np.ascontiguousarray(image))
+    return f"{seed}:{digest.hexdigest()}"
+
+
 def to_uint8(image: np.ndarray) -> np.ndarray:
     """Returns a ``[0, 1]`` float image in grey levels, clipped.
 

@@ -7,6 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
+from ..errors import IQAError
+
 
 class ModelUnavailableError(RuntimeError):
     """A model's weights or packages are not to be had; says what to do."""
@@ -46,6 +48,54 @@ class TaskModel(ABC):
         Returns:
             ``(n, K)`` float32 logits
         """
+
+    def differentiable_logits(self, batch):
+        """Classifies preprocessed images as :meth:`logits` does, with a graph.
+
+        Args:
+            batch: ``(n, c, h', w')`` float tensor on :attr:`device`, of
+                preprocessed images, which for most models are RGB pixels in
+                0...255
+
+        Returns:
+            ``(n, K)`` float32 tensor; gradients reach ``batch``
+
+        Raises:
+            IQAError: if gradients cannot be had from this model
+        """
+        raise IQAError(
+            f"Task model {self.name!r} gives no gradients: pass it as a "
+            "torch.nn.Module with classes= and transform=, or by the name of "
+            "a torchvision or timm model"
+        )
+
+    def pixel_logits(self, pixels):
+        """Classifies whole images so that gradients reach their pixels.
+
+        Args:
+            pixels: ``(n, 3, h, w)`` float tensor on :attr:`device`, RGB in
+                0...255
+
+        Returns:
+            ``(n, K)`` float32 tensor with the graph
+
+        Raises:
+            IQAError: if gradients cannot be had from this model, or its
+                images are prepared by a transform of another library
+        """
+        transform = getattr(self.preprocessing, "transform", None)
+        if not hasattr(transform, "differentiably"):
+            raise IQAError(
+                f"Task model {self.name!r} gives no gradients: its images are "
+                f"prepared by {self.preprocessing}; pass transform= a "
+                "fiftyone_iqa.preprocessing.ResizeCrop"
+            )
+        return self.differentiable_logits(transform.differentiably(pixels))
+
+    @property
+    def network(self):
+        """The ``torch.nn.Module`` it runs, or None where there is none."""
+        return None
 
     @abstractmethod
     def _weights_digest(self) -> str:

@@ -91,14 +91,24 @@ class TorchTaskModel(TaskModel):
         """
         import torch
 
-        normalise = self.preprocessing.normalisation or torch.Tensor.float
         with torch.inference_mode():
-            batch = normalise(torch.as_tensor(batch).to(self.device))
-            batch = batch.contiguous(memory_format=self._format)
-            with autocast(self.device, self.precision):
-                output = self._module(batch)
-            logits = self._logits_of(output, len(batch))
-            return logits.float().cpu().numpy()
+            batch = torch.as_tensor(batch).to(self.device)
+            return self.differentiable_logits(batch).cpu().numpy()
+
+    def differentiable_logits(self, batch):
+        """See :meth:`TaskModel.differentiable_logits`."""
+        import torch
+
+        normalise = self.preprocessing.normalisation or torch.Tensor.float
+        batch = normalise(batch).contiguous(memory_format=self._format)
+        with autocast(self.device, self.precision):
+            output = self._module(batch)
+        return self._logits_of(output, len(batch)).float()
+
+    @property
+    def network(self):
+        """See :attr:`TaskModel.network`."""
+        return self._module
 
     def _logits_of(self, output, n):
         import torch

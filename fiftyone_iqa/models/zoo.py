@@ -124,11 +124,15 @@ class ZooTaskModel(TaskModel):
             )
         return logits.astype(np.float32, copy=False)
 
+    @property
+    def network(self):
+        """See :attr:`TaskModel.network`."""
+        return getattr(self._model, "_model", None)
+
     def _weights_digest(self):
-        network = getattr(self._model, "_model", None)
-        if network is None:
+        if self.network is None:
             raise IQAError(f"{self.name} exposes no weights to identify it by")
-        return digest_of_arrays(network.state_dict().items())
+        return digest_of_arrays(self.network.state_dict().items())
 
 
 class _PixelValues:

@@ -1,0 +1,1 @@
+"""Robustness of task models beside their accuracy."""
