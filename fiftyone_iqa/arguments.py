@@ -189,6 +189,12 @@ def _number(value):
     return float(value)
 
 
+def _positive(value):
+    if _number(value) <= 0:
+        raise ValueError
+    return float(value)
+
+
 def _share(value):
     if not 0 <= _number(value) <= 1:
         raise ValueError
@@ -264,9 +270,13 @@ CHECKS = {
     # A dataset or its name, which functions tell apart
     "dataset": _ANYTHING,
     "dataset_name": _TEXT,
+    "output": _TEXT,
     "dataset_type": _ANYTHING,
     "encoder": _ANYTHING,
     "model": _ANYTHING,
+    "models": _ANYTHING,
+    "oracle": _ANYTHING,
+    "generator": _ANYTHING,
     "transform": _ANYTHING,
     "normalisation": _ANYTHING,
     "metric": _FIELD,
@@ -304,6 +314,8 @@ CHECKS = {
     "dry_run": _FLAG,
     "variants": _FLAG,
     "batch_size": _count(1, 2**31),
+    "budget": _count(1, 10_000),
+    "step_size": ("a number above 0", _positive),
     "num_workers": _count(0, _MOST_WORKERS),
     "n_resamples": _count(1, _MOST_RESAMPLES),
     "seed": _count(0, _LARGEST_SEED),

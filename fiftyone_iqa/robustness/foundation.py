@@ -103,6 +103,7 @@ def perturb(
     accepts: Callable,
     loss: Callable | None,
     seeds: list[str],
+    originals: tuple | None = None,
 ) -> Perturbed:
     """Perturbs a batch as long as the oracle sees the true label (alg. 1).
 
@@ -118,12 +119,14 @@ def perturb(
             the rows, to ``(m,)`` losses, differentiable; None where the
             generator is not guided
         seeds: n texts, from which the images' draws come
+        originals (None): what ``accepts`` says of the originals, where that
+            is known already
 
     Returns:
         a :class:`Perturbed`
     """
     n = len(images)
-    recognised, score = accepts(images, np.arange(n))
+    recognised, score = originals or accepts(images, np.arange(n))
     final, score = images.copy(), np.array(score, dtype=float)
     steps = np.zeros(n, dtype=int)
     rows = np.flatnonzero(recognised)
