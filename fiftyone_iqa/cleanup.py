@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from .arguments import checked
 from .corrupted.target import FIELD_DESCRIPTIONS, RECORD_KEY
 from .errors import IQAError
+from .robustness.foundation_output import RECORD_KEY as ROBUSTNESS_KEY
 from .saved_views import (
     TAGS_KEY,
     VIEWS_KEY,
@@ -20,7 +21,8 @@ from .scoring.source import FAILURE_FIELD, INFO_KEY
 from .sidebar import groups_made, restore_sidebar
 from .workspace import our_workspaces
 
-_INFO_KEYS = (LABEL_SETS_KEY, VIEWS_KEY, TAGS_KEY)
+_INFO_KEYS = (LABEL_SETS_KEY, VIEWS_KEY, TAGS_KEY, ROBUSTNESS_KEY)
+_RUN_TYPES = ("image_quality", "foundation_robustness")
 _FRAMES = "frames."
 
 
@@ -91,7 +93,11 @@ def written(dataset) -> Written:
     return Written(
         fields=tuple(fields),
         declared=tuple(declared),
-        runs=tuple(dataset.list_brain_runs(type="image_quality")),
+        runs=tuple(
+            key
+            for kind in _RUN_TYPES
+            for key in dataset.list_brain_runs(type=kind)
+        ),
         views=tuple(saved_view_names(dataset)),
         workspaces=tuple(our_workspaces(dataset)),
         tags=tuple(tags["samples"]),
@@ -111,7 +117,8 @@ def delete_everything(
 
     Fields of others stay; those declared by ``use_quality_field`` only lose
     the declaration. Image files and exports stay, and so do corrupted
-    variants unless asked for. Embeddings on disk are
+    variants unless asked for, and the datasets of perturbed images that
+    ``foundation_robustness`` made. Embeddings on disk are
     :func:`fiftyone_iqa.clear_cache`'s.
 
     Args:

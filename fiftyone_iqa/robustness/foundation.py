@@ -130,10 +130,12 @@ def perturb(
     final, score = images.copy(), np.array(score, dtype=float)
     steps = np.zeros(n, dtype=int)
     rows = np.flatnonzero(recognised)
-    state = generator.begin(images[rows], [seeds[i] for i in rows])
+    state = None
     for t in range(generator.budget):
         if not len(rows):
             break
+        if state is None:
+            state = generator.begin(images[rows], [seeds[i] for i in rows])
         guide = None if loss is None else (lambda x, at=rows: loss(x, at))
         stepped = generator.step(state, t, guide)
         good, scores = accepts(stepped, rows)

@@ -12,7 +12,7 @@ from ..analysis.estimate import Estimate
 
 N_RESAMPLES = 1000
 _RESAMPLES_AT_ONCE = 100  # of up to millions of images
-_MOST_PAIRED = 2000  # images whose ranks are compared pair by pair
+_MOST_PAIRED = 1000  # images whose ranks are compared pair by pair
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def quality_against(
 ) -> dict | None:
     """Correlates the originals' quality with an outcome, image by image.
 
-    Of more than 2,000 images that many are drawn, since ranks are compared
+    Of more than 1,000 images that many are drawn, since ranks are compared
     in pairs.
 
     Args:

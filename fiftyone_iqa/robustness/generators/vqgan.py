@@ -120,11 +120,8 @@ class VQGANGenerator(GuidedGenerator):
 
         device = next(self._model.parameters()).device
         pixels = to_pixels(images, device)
-        if not len(images):
-            # Convolutions take empty batches, attention does not
-            pixels = torch.zeros(1, *pixels.shape[1:], device=device)
         with torch.no_grad():
-            return self._model.encode(2 * pixels - 1).latents[: len(images)]
+            return self._model.encode(2 * pixels - 1).latents
 
     def quantise(self, latents):
         """Returns latents as the decoder gets them."""
