@@ -5,7 +5,7 @@ from fiftyone.operators import types
 from .forms import storage_section, target_section
 from .scoring import ScoringOperator, run_arguments, scoring_config
 
-_MODELS = (
+MODELS = (
     ("resnet34", "ResNet-34"),
     ("convnext_base", "ConvNeXt-B"),
     ("efficientnet_v2_m", "EfficientNet-V2-M"),
@@ -36,11 +36,11 @@ class ComputePredictions(ScoringOperator):
         inputs = types.Object()
         if target_section(inputs, ctx.target_view()):
             choices = types.AutocompleteView(allow_user_input=True)
-            for value, label in _MODELS:
+            for value, label in MODELS:
                 choices.add_choice(value, label=label)
             inputs.str(
                 "model",
-                default=_MODELS[0][0],
+                default=MODELS[0][0],
                 label="Task model",
                 description="Or any torchvision classifier, timm: model, "
                 "architecture//path/to/checkpoint, or zoo: model",
@@ -67,7 +67,7 @@ class ComputePredictions(ScoringOperator):
 
     def resolve_run_name(self, ctx):
         """Names a delegated run."""
-        model = ctx.params.get("model", _MODELS[0][0])
+        model = ctx.params.get("model", MODELS[0][0])
         return f"Predictions of {model} on {ctx.dataset.name}"
 
     def score(self, ctx, progress):
@@ -76,7 +76,7 @@ class ComputePredictions(ScoringOperator):
 
         return fiqa.compute_predictions(
             ctx.target_view(),
-            model=ctx.params.get("model") or _MODELS[0][0],
+            model=ctx.params.get("model") or MODELS[0][0],
             field=ctx.params.get("field") or None,
             metrics=ctx.params.get("metrics") or (),
             store_logits=ctx.params.get("store_logits", False),

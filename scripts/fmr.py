@@ -46,8 +46,13 @@ def main():
     models = [load(slug, args.squeezenet) for slug in MODELS]
     with tempfile.TemporaryDirectory() as folder:
         try:
-            fiqa.compute_quality(dataset, "zsclip", encoder="lite",
-                                 classes=class_names(), cache=False)
+            fiqa.compute_quality(
+                dataset,
+                "zsclip",
+                encoder="lite",
+                classes=class_names(),
+                cache=False,
+            )
             start = time.perf_counter()
             images = None if args.keep else Path(folder, "images")
             results = measure(dataset, models, args, images)
@@ -167,9 +172,7 @@ def save(results, folder):
     ]
     table = results.table()[columns].round(4)
     table.to_csv(folder / "fmr.csv", index=False)
-    both = [
-        results.transfer(variant=v).assign(variant=v) for v in ("a", "b")
-    ]
+    both = [results.transfer(variant=v).assign(variant=v) for v in ("a", "b")]
     import pandas as pd
 
     pd.concat(both).round(2).to_csv(folder / "fmr_transfer.csv")

@@ -137,11 +137,12 @@ class FoundationRobustnessResults(fob.BrainResults):
         import pandas as pd
 
         rows = [
-            row
-            for row in self._rows()
-            if row["judged_on"] in (_OWN, _SHARED)
+            row for row in self._rows() if row["judged_on"] in (_OWN, _SHARED)
         ]
         table = pd.DataFrame(rows)
+        numbers = [c for c in table if c.startswith(("sa", "pa", "fmr"))]
+        numbers += ["agreement", "mean_steps"]
+        table[numbers] = table[numbers].astype(float)
         ranked = table[~table.circular]
         by = ranked.groupby(["generator", "variant"]).fmr
         table["rank"] = by.rank(ascending=False, method="min")
@@ -243,6 +244,8 @@ class FoundationRobustnessResults(fob.BrainResults):
 
     def summary(self) -> str:
         """Returns what was found as text."""
+        import pandas as pd
+
         report = self.report
         lines = [
             f"FMR of {report['n']:,} images under the oracle "
@@ -251,14 +254,17 @@ class FoundationRobustnessResults(fob.BrainResults):
         ]
         for row in self.table().to_dict("records"):
             flag = ", circular: not ranked" if row["circular"] else ""
-            if row["fmr"] is None or np.isnan(row["fmr"]):
-                continue
+            sa, pa, fmr, low, high = (
+                "–" if pd.isna(row[key]) else f"{row[key]:{digits}}"
+                for key, digits in (
+                    *(("sa", ".3f"), ("pa", ".3f"), ("fmr", ".1f")),
+                    *(("fmr_low", ".1f"), ("fmr_high", ".1f")),
+                )
+            )
             lines.append(
                 f"- {row['generator']} ({row['variant']}) {row['model']}: FMR "
-                f"{row['fmr']:.1f} [{row['fmr_low']:.1f}, "
-                f"{row['fmr_high']:.1f}], SA {row['sa']:.3f}, PA "
-                f"{row['pa']:.3f}, n {row['n']:,}, validation rate "
-                f"{row['validation_rate']:.2f}{flag}"
+                f"{fmr} [{low}, {high}], SA {sa}, PA {pa}, n {row['n']:,}, "
+                f"validation rate {row['validation_rate']:.2f}{flag}"
             )
         lines.append(_EXPLAINED)
         if report["oracle"]["caveat"]:
@@ -352,10 +358,7 @@ def build_report(
         )
     source_of = dict(zip(plan.rows.ids, plan.rows.sources))
     source = [source_of.get(s, s) for s in columns.sources]
-    matches = {
-        slug: _agrees(columns, slug, plan)
-        for slug in plan.models
-    }
+    matches = {slug: _agrees(columns, slug, plan) for slug in plan.models}
     judged, sets = {}, {}
     for one in plan.sets:
         accepted = columns.accepted[one.name]

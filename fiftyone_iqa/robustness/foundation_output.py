@@ -57,6 +57,7 @@ class Output:
         record = {}
         if fo.dataset_exists(name):
             self.dataset = fo.load_dataset(name)
+            self.dataset.reload()  # another process may have gone on
             record = dict(self.dataset.info.get(RECORD_KEY) or {})
             if not record:
                 raise IQAError(

@@ -1,4 +1,4 @@
-"""What a run of foundation_robustness consists of, checked before it starts."""
+"""What a run of foundation_robustness needs, checked before it starts."""
 
 from __future__ import annotations
 

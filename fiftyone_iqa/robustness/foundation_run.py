@@ -217,9 +217,7 @@ def _batch(plan, target, rows, seed, failures, bar):
         sample["fmr_oracle"] = _label(plan.oracle.names[label], row[label])
     for one in plan.sets:
         loss = _loss(plan, one, kept)
-        found = perturb(
-            images, one.generator, accepts, loss, seeds, originals
-        )
+        found = perturb(images, one.generator, accepts, loss, seeds, originals)
         made = _samples(plan, target, one.name, kept, found.images)
         for i, sample in enumerate(made):
             _describe(sample, one, found, i, seeds[i])

@@ -125,7 +125,9 @@ def model():
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 @pytest.mark.parametrize("side", [64, 300])
-def test_the_differentiable_resize_is_pillows(photographs, interpolation, side):
+def test_the_differentiable_resize_is_pillows(
+    photographs, interpolation, side
+):
     transform = ResizeCrop(56, 64, interpolation)
     for _, photo in photographs[:4]:
         image = np.ascontiguousarray(photo[:side, : side + 20])
@@ -152,7 +154,9 @@ def test_gradients_are_finite_differences(model):
     rng = np.random.default_rng(1)
     pixels = torch.from_numpy(rng.uniform(0.2, 0.8, (1, 3, 64, 64))).float()
     pixels.requires_grad_()
-    (gradient,) = torch.autograd.grad(model_loss(model, pixels, [1])[0], pixels)
+    (gradient,) = torch.autograd.grad(
+        model_loss(model, pixels, [1])[0], pixels
+    )
     direction = gradient.sign()
     for step in (1e-3, 3e-3):
         with torch.no_grad():
@@ -228,7 +232,9 @@ def test_style_depends_on_the_seed_and_not_on_the_batch(model, images):
     first = run(images, list("abcd"))
     np.testing.assert_array_equal(first, run(images, list("abcd")))
     assert (first != run(images, list("efgh"))).any(axis=(1, 2, 3)).all()
-    alone = np.concatenate([run(images[i : i + 1], "abcd"[i]) for i in range(4)])
+    alone = np.concatenate(
+        [run(images[i : i + 1], "abcd"[i]) for i in range(4)]
+    )
     # A gradient's last bits can turn the sign of what hardly matters
     assert np.abs(alone.astype(int) - first).mean() < 0.5
 

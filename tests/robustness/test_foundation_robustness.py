@@ -298,6 +298,7 @@ def test_a_killed_run_is_resumed(run_fmr, recognised, tiny_clip, tmp_path):
     assert 6 <= n < 36
 
     # As a kill within the insertion of a batch would leave it
+    output.reload()
     half = output.select_group_slices(["style-m1"]).first()
     output.delete_samples([half.id])
     perturbed = []

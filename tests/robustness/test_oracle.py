@@ -42,7 +42,9 @@ def test_it_is_the_zero_shot_softmax(encoder, photographs):
     truths = np.array([0, 1, 2, 0])
     accepted, score = oracle.accepts(images, truths)
     np.testing.assert_array_equal(accepted, expected.argmax(1) == truths)
-    np.testing.assert_allclose(score, expected[np.arange(4), truths], atol=1e-5)
+    np.testing.assert_allclose(
+        score, expected[np.arange(4), truths], atol=1e-5
+    )
     assert TEMPLATE == "an image of {}"
     assert [len(x) for x in oracle.accepts(images[:0], truths[:0])] == [0, 0]
 

@@ -116,7 +116,9 @@ def test_the_fit_finds_the_dimensions_that_were_moved():
 def test_mistakes(folder, tmp_path, monkeypatch):
     with pytest.raises(IQAError, match=r"config\.json"):
         load_vq_model(tmp_path)
-    (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
+    (tmp_path / "config.json").write_bytes(
+        (folder / "config.json").read_bytes()
+    )
     with pytest.raises(IQAError, match="cannot be loaded"):
         load_vq_model(tmp_path)
 
