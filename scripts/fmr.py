@@ -8,15 +8,21 @@ are used, spread over the classes. FILE holds the Caffe weights of SqueezeNet
 are deleted in the end unless ``--keep`` names them.
 
 Written to ``--results``: ``fmr.csv`` (the table), ``fmr_transfer.csv``,
-``fmr_quality.csv``, ``fmr_classes.csv`` is not (one image per class), and
-``fmr_check.csv``: the stored files judged anew by the oracle, and a part of
-the images perturbed twice with one seed and once with another.
+``fmr_quality.csv`` and ``fmr_check.csv``: the stored files judged anew by the
+oracle, and 16 of the images perturbed again with the same seed and with
+another. Classes are not broken down: there is about one image of each.
+
+    python scripts/fmr.py --picture FILE --squeezenet FILE
+
+draws photographs out of scikit-image under each generator instead. Their
+"true" class is what the oracle says of them.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import importlib.util
 import re
 import tempfile
 import time
@@ -37,6 +43,10 @@ N_REPEATED = 16  # images perturbed again, for determinism
 
 def main():
     args = parse_args()
+    if args.picture:
+        draw(args)
+        return
+
     import fiftyone as fo
 
     import fiftyone_iqa as fiqa
@@ -85,7 +95,9 @@ def parse_args():
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--images", type=Path, required=True, metavar="DIR")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--images", type=Path, metavar="DIR")
+    what.add_argument("--picture", type=Path, metavar="FILE")
     parser.add_argument("--squeezenet", required=True, metavar="FILE")
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--budget", type=int, default=10)
@@ -242,6 +254,79 @@ def check_seeds(results, dataset, models, args, folder):
 def paths_of(output, name):
     view = output.select_group_slices([name])
     return dict(zip(*view.values(["source_id", "filepath"])))
+
+
+PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
+_TILE, _HEADING = 168, 16
+
+
+def draw(args):
+    """Draws photographs, and what each generator made of them."""
+    from PIL import Image, ImageDraw
+
+    from fiftyone_iqa.corruptions import seed_of
+    from fiftyone_iqa.encoders import get_encoder
+    from fiftyone_iqa.images import read_image
+    from fiftyone_iqa.matching import LabelMatcher
+    from fiftyone_iqa.robustness.foundation import (
+        canonical_image,
+        model_loss,
+        perturb,
+        predict,
+    )
+    from fiftyone_iqa.robustness.generators import get_generator
+    from fiftyone_iqa.robustness.oracle import ZeroShotOracle
+
+    spec = importlib.util.find_spec("skimage")
+    folder = Path(spec.origin).parent / "data"
+    images = np.stack(
+        [canonical_image(read_image(folder / name)) for name in PHOTOGRAPHS]
+    )
+    names = class_names()
+    oracle = ZeroShotOracle(get_encoder("lite"), names)
+    said = oracle.probabilities(images).argmax(axis=1)
+    seeds = [seed_of(image, 51) for image in images]
+    columns = [("original", images, [names[i] for i in said])]
+
+    def accepts(x, rows):
+        return oracle.accepts(x, said[rows])
+
+    style = get_generator("style", args.budget, args.step_size)
+    for slug in MODELS[1:]:
+        model = load(slug, args.squeezenet)
+        truths = LabelMatcher([], names).true_classes(model.classes, names)
+        truths = truths[said].argmax(axis=1)
+        found = perturb(
+            images,
+            style,
+            accepts,
+            lambda x, at, m=model, y=truths: model_loss(m, x, y[at]),
+            seeds,
+        )
+        labels = [model.classes[i] for i in predict(model, found.images)[0]]
+        texts = [f"{n}: {t}" for n, t in zip(found.steps, labels)]
+        columns.append((f"style, {slug}", found.images, texts))
+    corruption = get_generator("corruption")
+    found = perturb(images, corruption, accepts, None, seeds)
+    texts = [
+        f"{n}: {corruption.condition(seed)}"
+        for n, seed in zip(found.steps, seeds)
+    ]
+    columns.append(("corruption", found.images, texts))
+
+    size = len(columns) * _TILE, _HEADING + len(images) * (_TILE + _HEADING)
+    picture = Image.new("RGB", size, "white")
+    pen = ImageDraw.Draw(picture)
+    for i, (heading, tiles, texts) in enumerate(columns):
+        pen.text((i * _TILE + 3, 2), heading, fill="black")
+        for j, (tile, text) in enumerate(zip(tiles, texts)):
+            top = _HEADING + j * (_TILE + _HEADING)
+            small = Image.fromarray(tile).resize((_TILE - 4, _TILE - 2))
+            picture.paste(small, (i * _TILE + 2, top))
+            pen.text((i * _TILE + 3, top + _TILE), text[:28], fill="black")
+    args.picture.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(args.picture, quality=90)
+    print(f"{args.picture}: {args.picture.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

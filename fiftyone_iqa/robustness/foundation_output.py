@@ -198,6 +198,7 @@ class SetColumns:
     Args:
         dataset: an output dataset
         slugs: of the models
+        ids: of the samples whose originals are asked for
 
     Attributes:
         sources: ``(n,)`` ids of the originals' samples
@@ -207,7 +208,7 @@ class SetColumns:
         correct: ``(n,)`` bools by ``(slice, slug)``
     """
 
-    def __init__(self, dataset, slugs):
+    def __init__(self, dataset, slugs, ids):
         fields = [SOURCE_FIELD, "fmr_steps", "fmr_outcome", "fmr_oracle.label"]
         fields += [f"{slug}_correct" for slug in slugs]
         fields += [f"{slug}.label" for slug in slugs]
@@ -216,9 +217,8 @@ class SetColumns:
             view = dataset.select_group_slices([name])
             rows = zip(*view.values(fields))
             tables[name] = {row[0]: row[1:] for row in rows}
-        self.sources = [
-            s for s in tables[ORIGINAL] if all(s in t for t in tables.values())
-        ]
+        complete = set(ids).intersection(*tables.values())
+        self.sources = [s for s in tables[ORIGINAL] if s in complete]
         self.steps, self.accepted, self.recognised = {}, {}, {}
         self.correct, self.labels = {}, {}
         k = len(slugs)

@@ -17,7 +17,6 @@ from .foundation import canonical_image, model_loss, perturb, predict
 from .foundation_brain import (
     FoundationRobustnessConfig,
     FoundationRobustnessResults,
-    build_report,
 )
 from .foundation_output import (
     FIRST_STEP,
@@ -27,6 +26,7 @@ from .foundation_output import (
     SetColumns,
 )
 from .foundation_plan import ORIGINAL, make_plan
+from .foundation_report import build_report
 
 logger = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ def foundation_robustness(
 
     target.create()
     failures = _make(plan, target, batch_size or _BATCH, seed, progress)
-    columns = SetColumns(target.dataset, list(plan.models))
+    columns = SetColumns(target.dataset, plan.models, plan.rows.ids)
     report = build_report(
         samples, plan, columns, fields, name, failures, n_resamples, seed
     )

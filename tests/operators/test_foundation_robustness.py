@@ -2,8 +2,6 @@
 
 import pytest
 
-import fiftyone_iqa as fiqa
-
 URI = "@fiftyone-iqa/iqa/foundation_robustness"
 CLASSES = ["tench", "goldfish"]
 
@@ -32,6 +30,7 @@ def test_it_makes_one_call_and_opens_what_came_out(
     foo, dataset, encoder_names, tmp_path
 ):
     import fiftyone as fo
+    from fiftyone.operators.executor import ExecutionError
 
     params = {
         "models": ["efficientnet_lite1"],
@@ -46,10 +45,8 @@ def test_it_makes_one_call_and_opens_what_came_out(
     assert result.result is None or result.result["output"] == name
     requests = result.executor.to_json()["requests"]
     assert "FMR of accepted images" in requests[-1]["params"]["message"]
-    assert any(
-        r["operator_uri"] == "@voxel51/operators/open_dataset"
-        for r in requests
-    )
+    called = [request["operator_uri"].split("/")[-1] for request in requests]
+    assert "open_dataset" in called
     output = fo.load_dataset(name)
     assert output.group_slices == [
         "original",
@@ -63,7 +60,7 @@ def test_it_makes_one_call_and_opens_what_came_out(
     params["generator"] = ["style", "corruption"]
     results = operator(dataset, **params)
     assert results.output == name and results.report["n"] == 4
-    with pytest.raises(fiqa.IQAError, match="models is empty"):
+    with pytest.raises(ExecutionError, match="models is empty"):
         foo.execute_operator(
             URI, {"dataset": dataset}, params={**params, "models": []}
         )

@@ -129,6 +129,17 @@ def test_the_shared_set_is_every_models(run_fmr):
     assert set(results.report["judged"]["corruption"]) == {"m1", "m2"}
 
 
+def test_a_view_is_judged_alone(run_fmr, recognised):
+    whole = run_fmr(generator="corruption", budget=1)
+    part = run_fmr(
+        samples=recognised.limit(4), generator="corruption", budget=1
+    )
+    assert (whole.report["n"], part.report["n"]) == (12, 4)
+    assert len(part.load_output()) == 12
+    slices = part.slices(n_resamples=10)
+    assert slices[slices.variant == "a"].n.sum() == 4 * 2
+
+
 def test_seeds(run_fmr, recognised, tmp_path):
     def pixels(seed, name):
         results = run_fmr(
@@ -286,11 +297,10 @@ def test_a_killed_run_is_resumed(run_fmr, recognised, tiny_clip, tmp_path):
         assert process.poll() is None, "it ended before it could be killed"
         if fo.dataset_exists(name):
             output = fo.load_dataset(name)
-            output.reload()
             # Of groups too, all slices
             if output._sample_collection.count_documents({}) >= 6:
                 break
-        time.sleep(0.01)
+        time.sleep(0.2)
     process.send_signal(signal.SIGKILL)
     process.wait(30)
     assert recognised.list_brain_runs() == []
