@@ -70,6 +70,7 @@ def main():
             args.results.mkdir(parents=True, exist_ok=True)
             save(results, args.results)
             print(results.summary())
+            print(markdown(results))
             print(f"{seconds:.0f} s")
             checks = [
                 ("images", len(dataset)),
@@ -189,6 +190,24 @@ def save(results, folder):
 
     pd.concat(both).round(2).to_csv(folder / "fmr_transfer.csv")
     results.quality().round(4).to_csv(folder / "fmr_quality.csv", index=False)
+
+
+def markdown(results) -> str:
+    """Returns the table as the README has it."""
+    lines = [
+        "| generator | model | SA (a) | PA (a) | FMR (a) | FMR (b) | n (b) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    table = results.table().set_index(["variant", "generator", "model"])
+    for (_, generator, model), a in table.loc[["a"]].iterrows():
+        b = table.loc["b", generator, model]
+        fmr = [
+            f"{r.fmr:.1f} [{r.fmr_low:.1f}, {r.fmr_high:.1f}]" for r in (a, b)
+        ]
+        name = f"{model} (circular)" if a.circular else model
+        row = generator, name, f"{a.sa:.3f}", f"{a.pa:.3f}", *fmr, b.n
+        lines.append(f"| {' | '.join(map(str, row))} |")
+    return "\n".join(lines)
 
 
 def check_files(results):
