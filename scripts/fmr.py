@@ -181,6 +181,7 @@ def save(results, folder):
         *("rank", "model", "generator", "judged_on", "variant", "n"),
         *("sa", "sa_low", "sa_high", "pa", "pa_low", "pa_high"),
         *("fmr", "fmr_low", "fmr_high", "validation_rate"),
+        *("n_unrecognised", "n_rejected_at_once", "n_at_budget"),
         *("agreement", "mean_steps", "circular"),
     ]
     table = results.table()[columns].round(4)

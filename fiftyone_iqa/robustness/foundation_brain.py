@@ -129,7 +129,10 @@ class FoundationRobustnessResults(fob.BrainResults):
         Rows are models and variants: ``a`` is Algorithm 1 with its fallback
         to the original, ``b`` the accepted images only. ``rank`` is by FMR
         within a generator and a variant; circular models have none.
-        ``agreement`` is how often the model and the oracle predict the same.
+        ``agreement`` is how often the model and the oracle predict the same;
+        on ``b`` it is PA, since the oracle is right there by construction.
+        Of the set: originals the oracle does not recognise, those it rejects
+        at the first step, and images that took every step.
         """
         import pandas as pd
 
@@ -309,6 +312,9 @@ class FoundationRobustnessResults(fob.BrainResults):
                         "model": slug,
                         **row,
                         "agreement": stored["agreement"][row["variant"]],
+                        "n_unrecognised": info["n_unrecognised"],
+                        "n_rejected_at_once": info["n_rejected_at_once"],
+                        "n_at_budget": info["n_at_budget"],
                         "mean_steps": info["mean_steps"],
                         "circular": share >= CIRCULAR_SHARE,
                     }

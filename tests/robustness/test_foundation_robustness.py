@@ -14,9 +14,55 @@ from fiftyone_iqa.images import read_image
 from fiftyone_iqa.robustness.foundation import canonical_image, predict
 from fiftyone_iqa.robustness.generators import CorruptionGenerator
 
-from .conftest import CLASSES, small_model
+from .small_models import CLASSES, small_model
 
 SETS = ["style-m1", "style-m2", "corruption"]
+
+
+@pytest.fixture(scope="session")
+def small_models():
+    return [small_model("m1", 1), small_model("m2", 2)]
+
+
+@pytest.fixture
+def recognised(make_dataset, write_images, encoder_names):
+    """12 images whose labels are the oracle's own, but for the last two."""
+    from fiftyone_iqa.encoders import get_encoder
+    from fiftyone_iqa.robustness.oracle import ZeroShotOracle
+
+    paths = write_images(12, size=(60, 80))
+    images = np.stack([canonical_image(read_image(p)) for p in paths])
+    oracle = ZeroShotOracle(get_encoder(encoder_names[0], "cpu"), CLASSES)
+    said = oracle.probabilities(images).argmax(axis=1)
+    said[-2:] = (said[-2:] + 1) % len(CLASSES)
+    return make_dataset(
+        paths=paths, labels=[CLASSES[i] for i in said], persistent=True
+    )
+
+
+@pytest.fixture
+def run_fmr(recognised, small_models, encoder_names, tmp_path):
+    """A function that measures FMR of the recognised images."""
+    import fiftyone as fo
+
+    def run(**kwargs):
+        arguments = {
+            "samples": recognised,
+            "models": small_models,
+            "ground_truth": "ground_truth",
+            "oracle": encoder_names[0],
+            "classes": CLASSES,
+            "budget": 3,
+            "batch_size": 5,
+            "images_dir": tmp_path / "fmr",
+            "n_resamples": 50,
+            **kwargs,
+        }
+        return fiqa.foundation_robustness(**arguments)
+
+    yield run
+    for name in fo.list_datasets(f"{recognised.name}-*"):
+        fo.delete_dataset(name)
 
 
 def columns(dataset, name, fields):
@@ -267,7 +313,7 @@ import sys
 import fiftyone as fo
 import fiftyone_iqa as fiqa
 import open_clip
-from tests.robustness.conftest import CLASSES, small_model
+from tests.robustness.small_models import CLASSES, small_model
 name, folder, images = sys.argv[1:]
 open_clip.add_model_config(f"{folder}/iqa-tiny.json")
 fiqa.foundation_robustness(
