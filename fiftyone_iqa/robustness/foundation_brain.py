@@ -236,7 +236,9 @@ class FoundationRobustnessResults(fob.BrainResults):
         Spearman's coefficient (``krcc`` and ``plcc`` beside it) over images,
         of a quality field with the steps survived (``steps``) and with being
         right on the perturbed image (``correct``), over the images whose
-        original the oracle recognises. Empty without ``metrics=``.
+        original the oracle recognises. Empty without ``metrics=``. Where the
+        metric's encoder is the oracle's, steps and quality are no independent
+        measurements.
         """
         import pandas as pd
 
