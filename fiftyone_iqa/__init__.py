@@ -30,6 +30,7 @@ _NAMES = {
     "expected_accuracy": "expectation",
     "export_slice": "export",
     "find_slices": "slices",
+    "foundation_robustness": "robustness.foundation_run",
     "get_encoder": "encoders",
     "get_task_model": "models",
     "good_quality_but_wrong": "views",

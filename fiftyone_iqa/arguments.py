@@ -197,6 +197,12 @@ def _number(value):
     return float(value)
 
 
+def _positive(value):
+    if _number(value) <= 0:
+        raise ValueError
+    return float(value)
+
+
 def _share(value):
     if not 0 <= _number(value) <= 1:
         raise ValueError
@@ -349,9 +355,12 @@ CHECKS = {
     # A dataset or its name, which functions tell apart
     "dataset": _ANYTHING,
     "dataset_name": _TEXT,
+    "output": _TEXT,
     "dataset_type": _ANYTHING,
     "encoder": _ANYTHING,
     "model": _ANYTHING,
+    "oracle": _ANYTHING,
+    "generator": _ANYTHING,
     "transform": _ANYTHING,
     "normalisation": _ANYTHING,
     "metric": _FIELD,
@@ -404,6 +413,7 @@ CHECKS = {
     "folds": ("0, or an integer of at least 2", _folds),
     "image_size": _count(8, _LARGEST_SIDE),
     "batch_size": _count(1, 2**31),
+    "budget": _count(1, 10_000),
     "num_workers": _count(0, _MOST_WORKERS),
     "n_resamples": _count(1, _MOST_RESAMPLES),
     "seed": _count(0, _LARGEST_SEED),

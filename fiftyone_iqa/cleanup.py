@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from .arguments import checked
 from .corrupted.target import FIELD_DESCRIPTIONS, RECORD_KEY
 from .errors import IQAError
+from .robustness.foundation_output import RECORD_KEY as ROBUSTNESS_KEY
 from .saved_views import (
     TAGS_KEY,
     VIEWS_KEY,
@@ -20,8 +21,8 @@ from .scoring.source import FAILURE_FIELD, INFO_KEY
 from .sidebar import groups_made, restore_sidebar
 from .workspace import our_workspaces
 
-_INFO_KEYS = (LABEL_SETS_KEY, VIEWS_KEY, TAGS_KEY)
-_RUN_TYPES = ("image_quality", "model_quality")
+_INFO_KEYS = (LABEL_SETS_KEY, VIEWS_KEY, TAGS_KEY, ROBUSTNESS_KEY)
+_RUN_TYPES = ("image_quality", "model_quality", "foundation_robustness")
 _FRAMES = "frames."
 
 
@@ -116,7 +117,8 @@ def delete_everything(
 
     Fields of others stay; those declared by ``use_quality_field`` only lose
     the declaration. Image files and exports stay, and so do corrupted
-    variants unless asked for. Embeddings on disk are
+    variants unless asked for, and the datasets of perturbed images that
+    ``foundation_robustness`` made. Embeddings on disk are
     :func:`fiftyone_iqa.clear_cache`'s.
 
     Args:

@@ -23,6 +23,7 @@ from .corrupt_dataset import CorruptDataset
 from .delete_iqa import DeleteIQA
 from .export_low_quality import ExportLowQuality
 from .find_low_quality import FindLowQuality
+from .foundation_robustness import FoundationRobustness
 from .image_quality_panel import ImageQualityPanel
 from .list_quality_metrics import ListQualityMetrics
 from .manage_quality_runs import ManageQualityRuns
@@ -43,6 +44,7 @@ def register(plugin):
     plugin.register(FindLowQuality)
     plugin.register(CompareQuality)
     plugin.register(CorruptDataset)
+    plugin.register(FoundationRobustness)
     plugin.register(ExportLowQuality)
     plugin.register(ManageQualityRuns)
     plugin.register(DeleteIQA)

@@ -57,6 +57,10 @@ CALLS = {
     "expected_accuracy": {"prior": "prior"},
     "export_slice": {"export_dir": "new/export"},
     "find_slices": {"metric": "score", "min_n": 2, "min_sources": 2},
+    "foundation_robustness": {
+        "models": "no-such-model",
+        "ground_truth": "truth",
+    },
     "get_encoder": {"encoder": "no-such-encoder"},
     "get_task_model": {"model": "no-such-model"},
     "good_quality_but_wrong": {"metric": "score"},
@@ -242,9 +246,16 @@ STRATEGIES = {
         ]
     ),
     "models": st.one_of(
-        st.sampled_from(["resnet34/no", "timm:", "/"]),
-        st.lists(st.sampled_from(["timm:", "zoo:no-such"]), max_size=2),
+        st.sampled_from(["resnet34//no", "timm:", "/", "resnet34//a.png", ""]),
+        st.lists(st.sampled_from(["a", "timm:", "zoo:no-such"]), max_size=2),
     ),
+    "oracle": st.sampled_from(["lite:no-such-join", "zoo:no-such", "/"]),
+    "generator": st.one_of(
+        st.sampled_from(["style", "corruption", "vqgan//a.png", "vqgan", ""]),
+        st.lists(st.sampled_from(["style", "Style"]), max_size=2),
+    ),
+    "budget": _counts,
+    "output": st.sampled_from(["", " ", "&", "x" * 200]),
     "n_resamples": _counts,
     "normalisation": st.nothing(),
     "num_workers": st.integers(-2, 1),

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from fiftyone_iqa.corruptions import CLEAN, corrupt, prepare_image, seed_of
 from fiftyone_iqa.images import ImageReadError, read_image
 from fiftyone_iqa.processes import WorkerDiedError, Workers, serve
@@ -92,19 +94,34 @@ def write_variants(job: Job, settings: Settings) -> Result:
         pixels = image
         if variant.corruption != CLEAN:
             pixels = corrupt(image, variant.corruption, variant.severity, seed)
-        _save(pixels, variant.path, settings)
+        save_image(
+            pixels, variant.path, settings.image_format, settings.quality
+        )
     return Result(job)
 
 
-def _save(pixels, path, settings):
+def save_image(
+    pixels: np.ndarray, path: str, image_format="png", quality=None
+) -> None:
+    """Writes an image file, which appears under its name when complete.
+
+    Args:
+        pixels: ``(h, w, 3)`` uint8 RGB
+        path: of the file; missing folders are made
+        image_format ("png"): ``"png"`` or ``"jpg"``
+        quality (None): of JPEG files, 1 to 100
+
+    Raises:
+        OSError: if it cannot be written
+    """
     from PIL import Image
 
     file = io.BytesIO()
     picture = Image.fromarray(pixels)
-    if settings.image_format == "png":
+    if image_format == "png":
         picture.save(file, "PNG")
     else:
-        picture.save(file, "JPEG", quality=settings.quality)
+        picture.save(file, "JPEG", quality=quality)
 
     folder, name = os.path.split(path)
     os.makedirs(folder, exist_ok=True)

@@ -80,6 +80,11 @@ class Encoder(ABC):
             ``(k, d)`` float32 array of unit rows
         """
 
+    @property
+    def network(self):
+        """The ``torch.nn.Module`` of the image tower, or None."""
+        return None
+
     @abstractmethod
     def _weights_digest(self) -> str:
         """Returns a short hexadecimal digest of the weights."""

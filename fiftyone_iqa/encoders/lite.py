@@ -275,6 +275,11 @@ class LiteEncoder(Encoder):
 
         return embeddings
 
+    @property
+    def network(self):
+        """See :attr:`Encoder.network`."""
+        return self._image_model
+
     def _weights_digest(self):
         # What defines the join, not its matrix: a matrix computed on another
         # processor differs in the last bits, and the encoder would get

@@ -86,6 +86,11 @@ class OpenCLIPEncoder(Encoder):
                 )
         return unit_rows(np.concatenate(rows))
 
+    @property
+    def network(self):
+        """See :attr:`Encoder.network`."""
+        return self._model
+
     def _weights_digest(self):
         return digest_of_arrays(self._model.state_dict().items())
 

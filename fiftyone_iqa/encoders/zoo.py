@@ -101,6 +101,11 @@ class ZooEncoder(Encoder):
         with torch.inference_mode():
             return unit_rows(self._model.embed_prompts(list(texts)))
 
+    @property
+    def network(self):
+        """See :attr:`Encoder.network`."""
+        return self._network
+
     def _weights_digest(self):
         if self._network is None:
             raise IQAError(f"{self.name} exposes no weights to identify it by")
