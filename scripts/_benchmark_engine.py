@@ -130,33 +130,41 @@ def writing(n, repeats):
     source = open_source(dataset)
     source.read(fields)
     rng = np.random.default_rng(51)
-    values = rng.random((n, len(fields))).tolist()
     few = max(1, n // 10)
 
+    def fresh(n):
+        # Values that are there already would not be written
+        return rng.random((n, len(fields))).tolist()
+
     def ours():
-        for start in range(0, n, 2000):
-            stop = min(n, start + 2000)
+        values = fresh(n)
+        start = time.perf_counter()
+        for first in range(0, n, 2000):
             source.write(
                 [
                     Row(i, dict(zip(fields, values[i])))
-                    for i in range(start, stop)
+                    for i in range(first, min(n, first + 2000))
                 ]
             )
-        return n
+        return n, time.perf_counter() - start
 
     def save():
+        values = fresh(few)
+        start = time.perf_counter()
         for sample, row in zip(dataset.limit(few), values):
             for field, value in zip(fields, row):
                 sample[field] = value
             sample.save()
-        return few
+        return few, time.perf_counter() - start
 
     def set_values():
+        values = fresh(n)
+        start = time.perf_counter()
         ids = dataset.values("id")
         for i, field in enumerate(fields):
             column = {id_: row[i] for id_, row in zip(ids, values)}
             dataset.set_values(field, column, key_field="id")
-        return n
+        return n, time.perf_counter() - start
 
     try:
         return race(

@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 from ..errors import IQAError
 from ..processes import SetupError, WorkerDiedError, Workers
@@ -46,6 +47,8 @@ class DecodePool:
 
     def __init__(self, preparers, num_workers, worker_type, prefetch):
         self._preparers = preparers
+        self._may_start = threading.Event()
+        self._may_start.set()
         self._executor = None
         self._workers = None
         self._num_workers = num_workers
@@ -98,8 +101,18 @@ class DecodePool:
         while pending:
             yield waiting.take(pending.popleft())
 
+    @contextmanager
+    def paused(self):
+        """No image is begun inside; those that were are finished."""
+        self._may_start.clear()
+        try:
+            yield
+        finally:
+            self._may_start.set()
+
     def close(self) -> None:
         """Drops waiting jobs and ends the workers."""
+        self._may_start.set()
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
         if self._workers is not None:
@@ -108,6 +121,7 @@ class DecodePool:
             self._executor.shutdown(wait=True)
 
     def _prepare(self, job):
+        self._may_start.wait()
         if self._workers is None:
             return prepare(job, self._preparers)
         try:

@@ -6,7 +6,6 @@ take them out of the queue.
 """
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -48,7 +47,7 @@ def test_the_operator_scores_shards_in_processes_of_their_own(
             time.sleep(0.2)
     finally:
         for worker in workers:
-            worker.send_signal(signal.SIGINT)
+            worker.terminate()
         for worker in workers:
             worker.wait(30)
     done = operations()

@@ -73,6 +73,24 @@ def test_prefetch_is_bounded(pool, write_images):
     assert len(pulled) <= 9
 
 
+def test_nothing_begins_while_it_is_paused(pool, write_images):
+    begun = []
+
+    def watched(image):
+        begun.append(1)
+        return total_variation(image)
+
+    paused = pool(2, preparers={"tv": watched})
+    results = paused.map(jobs_for(write_images(1) * 30, ("tv",)))
+    next(results)
+    with paused.paused():
+        time.sleep(0.3)  # those that were begun are done
+        n = len(begun)
+        time.sleep(0.3)
+        assert len(begun) == n < 30
+    assert len(list(results)) == 29 and len(begun) == 30
+
+
 def test_a_killed_worker_loses_nothing(pool, write_images, record_property):
     decode = pool(2, "process")
     paths = write_images(30)
