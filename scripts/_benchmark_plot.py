@@ -55,12 +55,14 @@ def plot(folder: Path) -> None:
         )
         memory.semilogx(n, above, "o-", color=colour, label=label)
     seconds.set(xlabel="images", ylabel="seconds")
-    seconds.legend(frameon=False, fontsize=7)
-    memory.set(xlabel="images", ylabel="MB above what it began with", ylim=0)
+    seconds.legend(frameon=False, fontsize=7, loc="upper left")
+    memory.set(
+        xlabel="images", ylabel="MB above what it began with", ylim=(0, 1500)
+    )
     for axis in (bars, seconds, memory):
         axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    figure.savefig(folder / "benchmark.png", dpi=110)
+    figure.savefig(folder / "benchmark.png", dpi=110, bbox_inches="tight")
 
 
 def _read(path):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import mmap
 import os
 import re
 import shutil
@@ -103,7 +104,7 @@ class EmbeddingCache:
         stem = re.sub(r"[^A-Za-z0-9.]+", "-", space.split("@")[0])[:60]
         digest = hashlib.sha256(space.encode()).hexdigest()[:12]
         self.path = directory / f"{stem}-{digest}.sqlite"
-        self._connection = self._file = self._map = None
+        self._connection = self._file = self._map = self._pages = None
         try:
             directory.mkdir(parents=True, exist_ok=True)
             self._connection = _connect(self.path)
@@ -151,7 +152,7 @@ class EmbeddingCache:
 
     def close(self) -> None:
         """Closes the files."""
-        self._map = None
+        self._map = self._pages = None
         for opened in (self._file, self._connection):
             if opened is not None:
                 opened.close()
@@ -219,18 +220,27 @@ class EmbeddingCache:
         whose checksum is no vector's.
         """
         if self._map is None or slots.max() >= len(self._map):
-            dimension, _ = self._shape()
-            length = os.fstat(self._file.fileno()).st_size
-            n = length // (dimension * 4)
-            self._map = np.zeros((0, dimension), np.float32)
-            if n:  # an empty file cannot be mapped
-                self._map = np.memmap(
-                    self._file, np.float32, "r", shape=(n, dimension)
-                )
+            self._remap()
         there = slots < len(self._map)
         vectors = np.zeros((len(slots), self._map.shape[1]), np.float32)
         vectors[there] = self._map[slots[there]]
+        # What was read stays in the system's cache; this process lets it go
+        if isinstance(self._pages, mmap.mmap) and hasattr(
+            mmap, "MADV_DONTNEED"
+        ):
+            self._pages.madvise(mmap.MADV_DONTNEED)
         return vectors
+
+    def _remap(self):
+        dimension, _ = self._shape()
+        n = os.fstat(self._file.fileno()).st_size // (dimension * 4)
+        self._map, self._pages = None, b""
+        if n:  # an empty file cannot be mapped
+            self._pages = mmap.mmap(
+                self._file.fileno(), n * dimension * 4, access=mmap.ACCESS_READ
+            )
+        flat = np.frombuffer(self._pages, np.float32)
+        self._map = flat.reshape(n, dimension)
 
     def _shape(self):
         query = "SELECT dimension, n_slots FROM shape"
