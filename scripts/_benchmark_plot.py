@@ -54,7 +54,7 @@ def plot(folder: Path) -> None:
             label=label,
         )
         memory.semilogx(n, above, "o-", color=colour, label=label)
-    seconds.set(xlabel="images", ylabel="seconds")
+    seconds.set(xlabel="images", ylabel="seconds", ylim=(0.1, 1000))
     seconds.legend(frameon=False, fontsize=7, loc="upper left")
     memory.set(
         xlabel="images", ylabel="MB above what it began with", ylim=(0, 1500)
