@@ -18,6 +18,7 @@ import os
 import re
 import shutil
 import sqlite3
+import time
 import zlib
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -34,6 +35,7 @@ CREATE TABLE IF NOT EXISTS vectors (
 CREATE TABLE IF NOT EXISTS shape (dimension INTEGER, n_slots INTEGER);
 """
 _MAX_VARIABLES = 500
+_LOCK_SECONDS = 60
 _SUFFIXES = ("", "-wal", "-shm", ".vectors")
 _FAULTS = (OSError, sqlite3.Error)
 
@@ -307,12 +309,21 @@ def _digest(text):
 
 
 def _connect(path):
-    # Other processes write for milliseconds at a time
-    connection = sqlite3.connect(path, timeout=60)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
-    connection.executescript(_SCHEMA)
-    return connection
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        # Other processes write for milliseconds at a time
+        connection = sqlite3.connect(path, timeout=_LOCK_SECONDS)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.executescript(_SCHEMA)
+            return connection
+        except sqlite3.Error as e:
+            connection.close()
+            # Of processes that make the file at once, SQLite lets none wait
+            if "locked" not in str(e) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _open(path):

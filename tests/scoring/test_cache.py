@@ -139,10 +139,15 @@ def test_processes_write_at_once(tmp_path):
         subprocess.Popen(
             [sys.executable, "-c", _WRITER, str(tmp_path), str(start)],
             env=env,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for start in (0, 200, 400)
     ]
-    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+    assert [writer.communicate(timeout=60)[1] for writer in writers] == [
+        ""
+    ] * 3
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
     cache = EmbeddingCache("space", tmp_path)
     vectors = cache.get([Source.of_text(str(i)) for i in range(700)])
     assert [float(v[0]) for v in vectors] == list(range(700))
